@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,9 +50,7 @@ def require() -> str:
         raise CannotBuildHereError("building images needs a released Debian, for its archive")
     missing = [name for name in ("mmdebstrap", "apt-get", "dpkg-deb") if shutil.which(name) is None]
     if missing:
-        raise CannotBuildHereError(
-            f"not installed: {', '.join(missing)}; try tests/real/install-debian-packages"
-        )
+        raise CannotBuildHereError(f"not installed: {', '.join(missing)}; try tests/real/install-debian-packages")
     if os.geteuid() != 0:
         raise CannotBuildHereError("building images needs root, for mmdebstrap")
     return release["VERSION_CODENAME"]
@@ -77,17 +76,28 @@ def run(*command: str, env: dict[str, str] | None = None) -> str:
 def sources(codename: str, generation: Generation) -> list[Source]:
     """Return the suites for a generation as this machine's apt knows them: v2 adds updates and security."""
     wanted = [codename] if generation == "v1" else [codename, f"{codename}-updates", f"{codename}-security"]
+    found = _suites()
+    if not set(wanted) <= set(found):
+        # apt tells only about lists that it has; a new machine may have none, so fetch some of our own.
+        with tempfile.TemporaryDirectory(prefix="isthmus-lists-") as lists:
+            private = [f"-oDir::State::lists={lists}", "-oAPT::Sandbox::User=root"]
+            run("apt-get", *private, "update", "-q")
+            found = _suites(*private)
+    missing = [suite for suite in wanted if suite not in found]
+    if missing:
+        raise CannotBuildHereError(f"apt on this machine has no {', '.join(missing)}")
+    return [found[suite] for suite in wanted]
+
+
+def _suites(*options: str) -> dict[str, Source]:
     columns = "$(SITE)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)|$(SIGNED_BY)"
-    listed = run("apt-get", "indextargets", "--format", columns, "Created-By: Packages")
+    listed = run("apt-get", *options, "indextargets", "--format", columns, "Created-By: Packages")
     found: dict[str, Source] = {}
     for line in listed.splitlines():
         site, suite, component, origin, signed_by = line.split("|")
-        if component == "main" and suite in wanted and origin == "Debian":
+        if component == "main" and origin == "Debian":
             found.setdefault(suite, Source(site, suite, signed_by))
-    missing = [suite for suite in wanted if suite not in found]
-    if missing:
-        raise CannotBuildHereError(f"apt on this machine has no {', '.join(missing)}; try apt-get update")
-    return [found[suite] for suite in wanted]
+    return found
 
 
 def make_base(codename: str, archive: list[Source], mode: Mode, target: Path) -> None:

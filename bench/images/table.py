@@ -53,13 +53,9 @@ IMAGES = (
     ImageSpec("docker.io/library/haproxy", ("2.6.12",), ("haproxy",), command=("/usr/sbin/haproxy", "-v")),
     ImageSpec("docker.io/library/memcached", ("1.6.18",), ("memcached",)),
     ImageSpec("docker.io/library/busybox", ("1.35.0",), ("busybox-static",), static=True),
-    ImageSpec(
-        "docker.io/library/eclipse-temurin", ("17-jre",), ("openjdk-17-jre-headless",), ("liblcms2-2",)
-    ),
+    ImageSpec("docker.io/library/eclipse-temurin", ("17-jre",), ("openjdk-17-jre-headless",), ("liblcms2-2",)),
     ImageSpec("docker.io/goharbor/registry-photon", ("v2.8.2",), ("docker-registry",)),
-    ImageSpec(
-        "registry.k8s.io/pause", ("3.10",), ("busybox-static",), None, _PAUSE, True, multi_platform=True
-    ),
+    ImageSpec("registry.k8s.io/pause", ("3.10",), ("busybox-static",), None, _PAUSE, True, multi_platform=True),
     ImageSpec("registry.k8s.io/ingress-nginx/controller", ("v1.11.3",), ("nginx-light", "lua5.1")),
     ImageSpec("registry.k8s.io/git-sync/git-sync", ("v4.2.3",), ("git", "openssh-client"), ("rsync",)),
     ImageSpec("quay.io/prometheus/node-exporter", ("v1.5.0",), ("prometheus-node-exporter",), by_digest=True),
