@@ -5,6 +5,7 @@ here: reading itself (`sources/`).
 """
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Self, TypeAlias
@@ -13,6 +14,7 @@ from urllib.parse import unquote
 import msgspec
 
 from isthmus.errors import UsageError
+from isthmus.inventory.local_paths import under
 from isthmus.inventory.model import Endpoint, Item, Ref
 from isthmus.scan.document import Document
 
@@ -29,6 +31,10 @@ SOURCES: Mapping[str, str] = {
     "kustomize": "isthmus.scan.sources.kustomize:read",
     "manifests": "isthmus.scan.sources.manifests:read",
 }
+
+_WITHOUT_PATH = frozenset({"kubeadm"})
+_PATH_OPTIONS = frozenset({"config", "inventory", "values"})
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://")
 
 
 class SourceSpec(msgspec.Struct, frozen=True):
@@ -73,6 +79,16 @@ class SourceSpec(msgspec.Struct, frozen=True):
                 known = f"its options are {', '.join(names)}" if names else "it takes no options"
                 hint = f"did you mean {close[0]!r}?" if close else known
                 raise _wrong(str(self), f"{self.kind}: has no option {name!r}", hint)
+
+    def under(self, directory: str) -> Self:
+        """The same source where its paths were written in a file of `directory`, such as isthmus.yaml."""
+        if self.kind in _WITHOUT_PATH or _ADDRESS.match(self.value):
+            return self
+        options = {
+            name: [under(directory, value) for value in values] if name in _PATH_OPTIONS else values
+            for name, values in self.options.items()
+        }
+        return msgspec.structs.replace(self, value=under(directory, self.value), options=options)
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.value}"

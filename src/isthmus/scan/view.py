@@ -1,0 +1,104 @@
+"""`View`: one document as the rules see it: its containers found once, its condition worked out once.
+
+Not here: any rule.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from isthmus.errors import IsthmusError
+from isthmus.inventory.model import Confidence, Endpoint, Finding, Item, Kind, Ref, When
+from isthmus.oci import Reference
+from isthmus.scan.document import Document, list_at, text_at
+from isthmus.scan.paths import index_path, key_path
+from isthmus.scan.pod_specs import PodSpec, pod_specs
+
+CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
+
+
+class Container(msgspec.Struct, frozen=True):
+    """A container with the path to it; `certain` where the kind of the object is one that Kubernetes runs."""
+
+    path: str
+    data: Mapping[str, Any]
+    certain: bool
+
+
+class View:
+    """A document and what several rules want to know of it."""
+
+    def __init__(self, document: Document, prefix: str = "", inherited: Confidence = "certain") -> None:
+        self.document = document
+        self.prefix = prefix
+        self.inherited = inherited
+        self.object_id = document.object_id
+
+    @cached_property
+    def when(self) -> When:
+        """`test` for objects that only Helm's tests make, otherwise what the source says."""
+        if is_test_hook(self.document.annotations):
+            return "test"
+        return self.document.when
+
+    @cached_property
+    def pods(self) -> list[PodSpec]:
+        """Every pod specification in the document."""
+        return list(pod_specs(self.document))
+
+    @cached_property
+    def containers(self) -> list[Container]:
+        """Every container of every pod specification."""
+        return [
+            Container(index_path(key_path(pod.path, name), index), container, pod.certain)
+            for pod in self.pods
+            for name in CONTAINER_LISTS
+            for index, container in enumerate(list_at(pod.data, name))
+            if isinstance(container, Mapping)
+        ]
+
+    def finding(
+        self, path: str, rule: str, confidence: Confidence = "certain", when: When = "always", note: str = ""
+    ) -> Finding:
+        """Evidence in this document; the weaker of the rule's and the document's conditions counts."""
+        order: tuple[When, ...] = ("always", "conditional", "test")
+        ranks: tuple[Confidence, ...] = ("certain", "likely", "possible")
+        return Finding(
+            source=self.document.source,
+            object=self.object_id,
+            path=self.prefix + path,
+            rule=rule,
+            confidence=max(confidence, self.inherited, key=ranks.index),
+            when=max(when, self.when, key=order.index),
+            note="; ".join(part for part in (note, self.document.note) if part),
+        )
+
+    def image(self, text: str, finding: Finding, kind: Kind = "image") -> Ref | Item:
+        """The reference that `text` names, or the item that says why it names none."""
+        return reference(text, finding, kind)
+
+
+def reference(text: str, finding: Finding, kind: Kind = "image") -> Ref | Item:
+    """The image or artifact that `text` names, or the item that says why it names none."""
+    written = text.strip()
+    try:
+        name = str(Reference.parse(written.removeprefix("docker://").removeprefix("oci://")))
+    except IsthmusError as error:
+        hint = "render what it is a template of, or name the image under platform.add"
+        if not any(mark in text for mark in "${<"):
+            hint = "correct the name where it is written"
+        return Item(what=text[:300], why=error.message, finding=finding, hint=hint)
+    return Ref(kind=kind, name=name, as_written=(written,), findings=(finding,))
+
+
+def endpoint(url: str, purpose: str, finding: Finding, advice: str) -> Endpoint:
+    """An endpoint with one finding."""
+    return Endpoint(url=url, purpose=purpose, findings=(finding,), advice=advice)
+
+
+def is_test_hook(annotations: Mapping[str, Any]) -> bool:
+    """Whether Helm makes the object for `helm test` only."""
+    hooks = [hook.strip() for hook in text_at(annotations, "helm.sh/hook").split(",")]
+    return all(hook in ("test", "test-success", "test-failure") for hook in hooks)
