@@ -1,0 +1,51 @@
+"""What crosses the gap: planning, packing, verifying and unpacking bundles, keys and receipts.
+
+docs/bundle-format.md has the format. Not here: how bundles travel.
+"""
+
+from isthmus.bundle.keys import (
+    KeyPaths,
+    PublicKey,
+    SigningKey,
+    generate_keys,
+    load_private_key,
+    load_public_key,
+)
+from isthmus.bundle.manifest import BundleManifest, CarriedReference
+from isthmus.bundle.packing import PackedVolume, PackResult, pack
+from isthmus.bundle.planning import BundlePlan, BundleReference, plan_bundle
+from isthmus.bundle.problems import MissingVolume, Problem
+from isthmus.bundle.progress import Progress
+from isthmus.bundle.receipt import Receipt, make_receipt, read_receipt
+from isthmus.bundle.unpacking import UnpackResult, unpack
+from isthmus.bundle.verifying import Verification, verify
+from isthmus.bundle.volume import Volume, open_volume
+
+__all__ = [
+    "BundleManifest",
+    "BundlePlan",
+    "BundleReference",
+    "CarriedReference",
+    "KeyPaths",
+    "MissingVolume",
+    "PackResult",
+    "PackedVolume",
+    "Problem",
+    "Progress",
+    "PublicKey",
+    "Receipt",
+    "SigningKey",
+    "UnpackResult",
+    "Verification",
+    "Volume",
+    "generate_keys",
+    "load_private_key",
+    "load_public_key",
+    "make_receipt",
+    "open_volume",
+    "pack",
+    "plan_bundle",
+    "read_receipt",
+    "unpack",
+    "verify",
+]

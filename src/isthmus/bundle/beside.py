@@ -1,0 +1,119 @@
+"""What lies beside the volumes: the manifest for people, its signature, and checksums for `sha256sum -c`.
+
+Also whether a directory may be packed into at all. Nothing here is needed to unpack.
+"""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from isthmus.bundle.keys import SigningKey
+from isthmus.bundle.layout import HEADER_SIZE, parse_header
+from isthmus.bundle.manifest import MAX_MANIFEST, bundle_id
+from isthmus.bundle.planning import BundlePlan
+from isthmus.bundle.shape import Shape
+from isthmus.bundle.volume import Contents, KnownContents, medium_failed, open_regular
+from isthmus.errors import IsthmusError, UsageError, VerificationError
+
+MANIFEST: Final = "manifest.json"
+SIGNATURE: Final = "manifest.sig"
+CHECKSUMS: Final = "SHA256SUMS"
+SUFFIX: Final = ".isv"
+
+
+@contextmanager
+def locked_directory(place: Path) -> Iterator[None]:
+    """Make the directory and keep other packs out of it; raises UsageError `store-busy`, or `io-failed`."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise medium_failed(error, place) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                "store-busy", "another process packs into this directory", where=str(place)
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def check_directory(place: Path, shapes: Sequence[Shape]) -> None:
+    """Raise UsageError (`file-exists`) where the directory holds volumes that are not of this very bundle."""
+    expected = {shape.file_name: shape for shape in shapes}
+    raw = shapes[0].plan.raw
+    for path in sorted(place.glob(f"*{SUFFIX}")):
+        with open_regular(path) as file:
+            head = file.at(0, HEADER_SIZE)
+        shape = expected.get(path.name)
+        if shape is None or head != shape.header:
+            raise _occupied(path, _what_is_wrong(head, bundle_id(raw)))
+    manifest = place / MANIFEST
+    if manifest.exists():
+        with open_regular(manifest) as file:
+            if file.at(0, MAX_MANIFEST + 1) != raw:
+                raise _occupied(manifest, "it is that of another bundle")
+
+
+def _what_is_wrong(head: bytes, bundle: bytes) -> str:
+    try:
+        header = parse_header(head)
+    except VerificationError:
+        return "it is not an intact volume of this bundle"
+    return "it belongs to another bundle" if header.bundle != bundle else "it is signed otherwise, or not at all"
+
+
+def _occupied(path: Path, why: str) -> UsageError:
+    return UsageError(
+        "file-exists", why, where=str(path), hint="pack into an empty directory, or remove what is not wanted"
+    )
+
+
+def write_companions(place: Path, plan: BundlePlan, key: SigningKey | None, volumes: Mapping[str, str]) -> None:
+    """Write the files beside the volumes, `SHA256SUMS` last; `volumes` gives each file's SHA-256."""
+    files = {MANIFEST: plan.raw}
+    if key:
+        files[SIGNATURE] = key.sign(plan.raw).value
+    sums = {**volumes, **{name: hashlib.sha256(data).hexdigest() for name, data in files.items()}}
+    files[CHECKSUMS] = "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()
+    for name, data in files.items():
+        replace(place / name, data)
+    for path in place.glob(f"{plan.manifest.name}-*{SUFFIX}.partial"):
+        path.unlink(missing_ok=True)  # of an earlier plan that had more volumes
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise medium_failed(error, place) from error
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Put a small file in place in one step; raises `io-failed`."""
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+    except OSError as error:
+        raise medium_failed(error, path) from error
+
+
+def manifest_beside(volume: Path) -> Contents | None:
+    """The `manifest.json` beside a volume, not verified: it may only help to name what is damaged."""
+    try:
+        with open_regular(volume.parent / MANIFEST) as file:
+            return KnownContents().decode(file.at(0, MAX_MANIFEST + 1))
+    except IsthmusError:
+        return None

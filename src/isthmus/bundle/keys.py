@@ -1,0 +1,200 @@
+"""Ed25519 keys in PEM files: making, loading, signing, verifying.
+
+A key's id is the SHA-256 of its 32 raw public bytes; people see its first 16 hexadecimal digits. Not here:
+what is signed (`layout`, `receipt`) and which keys a site trusts.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isthmus.bundle.layout import Signature
+from isthmus.errors import IsthmusError, UnreachableError, UsageError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+_MAX_KEY_FILE = 64 * 1024
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """The half that verifies."""
+
+    raw: bytes
+
+    @property
+    def key_id(self) -> bytes:
+        """32 bytes that name the key."""
+        return hashlib.sha256(self.raw).digest()
+
+    def __str__(self) -> str:
+        return short_id(self.key_id)
+
+    def verifies(self, signature: Signature, message: bytes) -> bool:
+        """Whether this key made this signature over these bytes."""
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        if signature.key_id != self.key_id:
+            return False
+        try:
+            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature.value, message)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """The half that signs; never printed."""
+
+    _key: "Ed25519PrivateKey"
+    public: PublicKey
+
+    def __repr__(self) -> str:
+        return f"SigningKey({self.public})"
+
+    def sign(self, message: bytes) -> Signature:
+        """A signature; the same for the same bytes, always (RFC 8032)."""
+        return Signature(self.public.key_id, self._key.sign(message))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPaths:
+    """Where a new pair of keys is, and its displayed id."""
+
+    private: Path
+    public: Path
+    key_id: str
+
+
+def short_id(key_id: bytes) -> str:
+    """A key id as people see it."""
+    return key_id.hex()[:16]
+
+
+def generate_keys(directory: str | os.PathLike[str], name: str = "isthmus") -> KeyPaths:
+    """Make `NAME.key` (PKCS#8 PEM, only its owner may read it) and `NAME.pub` (PEM) in `directory`.
+
+    Raises UsageError: `file-exists` where either is there already; UnreachableError `io-failed`.
+    """
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    if not _NAME.fullmatch(name):
+        raise UsageError("wrong-usage", f"{name[:100]!r} cannot name a key file")
+    key = Ed25519PrivateKey.generate()
+    private_pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public_pem = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    place = Path(directory)
+    private, public = place / f"{name}.key", place / f"{name}.pub"
+    for path in (private, public):
+        if path.exists():
+            raise _exists(path)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _io(error, place) from error
+    _write_new(private, private_pem, 0o600)
+    _write_new(public, public_pem, 0o644)
+    return KeyPaths(private, public, str(PublicKey(key.public_key().public_bytes_raw())))
+
+
+def load_private_key(path: str | os.PathLike[str]) -> SigningKey:
+    """The signing key in an unencrypted PEM file.
+
+    Raises UsageError: `file-not-found`, or `invalid-key` for anything but an Ed25519 private key.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    data = _read(path)
+    try:
+        key = serialization.load_pem_private_key(data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise _invalid(path, "private") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise _invalid(path, "private")
+    return SigningKey(key, PublicKey(key.public_key().public_bytes_raw()))
+
+
+def load_public_key(path: str | os.PathLike[str]) -> PublicKey:
+    """The verifying key in a PEM file.
+
+    Raises UsageError: `file-not-found`, or `invalid-key` for anything but an Ed25519 public key.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    data = _read(path)
+    try:
+        key = serialization.load_pem_public_key(data)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise _invalid(path, "public") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise _invalid(path, "public")
+    return PublicKey(key.public_bytes_raw())
+
+
+def verified_by(signatures: Iterable[Signature], message: bytes, keys: Iterable[PublicKey]) -> PublicKey | None:
+    """The first of `keys` that made one of `signatures` over `message`, or None."""
+    found = tuple(signatures)
+    for key in keys:
+        if any(key.verifies(signature, message) for signature in found):
+            return key
+    return None
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MAX_KEY_FILE + 1)
+    except FileNotFoundError as error:
+        raise UsageError("file-not-found", "there is no such key file", where=os.fspath(path)) from error
+    except OSError as error:
+        raise _io(error, path) from error
+    if len(data) > _MAX_KEY_FILE:
+        raise _invalid(path, "usable")
+    return data
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError as error:
+        raise _exists(path) from error
+    except OSError as error:
+        raise _io(error, path) from error
+
+
+def _exists(path: Path) -> UsageError:
+    return UsageError("file-exists", "a key is there already, and is not overwritten", where=str(path))
+
+
+def _invalid(path: str | os.PathLike[str], half: str) -> UsageError:
+    return UsageError(
+        "invalid-key",
+        f"not a {half} Ed25519 key in PEM form",
+        where=os.fspath(path),
+        hint="`isthmus keys new --out DIR` makes a pair: NAME.key signs, NAME.pub verifies",
+    )
+
+
+def _io(error: OSError, path: str | os.PathLike[str]) -> IsthmusError:
+    return UnreachableError("io-failed", error.strerror or type(error).__name__, where=os.fspath(path))

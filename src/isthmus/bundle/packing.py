@@ -1,0 +1,212 @@
+"""`pack`: store → volumes, each blob read once and verified while it is copied.
+
+Volumes are written as `NAME.partial` and renamed once everything in them is proven; a volume that ends
+within a blob waits for that blob's end. A killed run is taken up behind the last intact record. Not here:
+what goes where (`planning`), the bytes around payloads (`shape`), what is there already (`scan`).
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from isthmus.bundle.beside import check_directory, locked_directory, write_companions
+from isthmus.bundle.keys import SigningKey
+from isthmus.bundle.layout import pack_record
+from isthmus.bundle.planning import BundlePlan
+from isthmus.bundle.progress import Progress
+from isthmus.bundle.scan import Front, beside, scan
+from isthmus.bundle.shape import Planned, Shape
+from isthmus.bundle.spans import Spans
+from isthmus.bundle.volume import medium_failed, new_buffer
+from isthmus.errors import VerificationError
+from isthmus.oci import Descriptor
+from isthmus.store import Store
+
+PARTIAL = ".partial"
+_BUFFERED = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PackedVolume:
+    """A finished volume: its file's name, size in bytes and SHA-256."""
+
+    file: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class PackResult:
+    """What was packed. `bytes` is what has to be carried, `full_bytes` the size of all blobs."""
+
+    bundle: str
+    volumes: tuple[PackedVolume, ...]
+    blobs: int
+    bytes: int
+    deltas: int
+    full_bytes: int
+
+
+def pack(
+    plan: BundlePlan,
+    store: Store,
+    out_dir: str | os.PathLike[str],
+    signing_key: SigningKey | None = None,
+    progress: Progress | None = None,
+) -> PackResult:
+    """Write the volumes of a plan into a directory, and `manifest.json`, `manifest.sig`, `SHA256SUMS` last.
+
+    Volumes that are there and intact are kept. Raises UsageError `file-exists` where the directory holds
+    another bundle, `store-busy` where another `pack` writes there, VerificationError `damaged-store` where
+    the store's bytes are not what they should be, UnreachableError `io-failed`.
+    """
+    place = Path(out_dir)
+    with locked_directory(place), ThreadPoolExecutor(1, "isthmus-pack") as pool:
+        shapes = [Shape(plan, number, signing_key) for number in range(1, len(plan.manifest.volumes) + 1)]
+        check_directory(place, shapes)
+        packer = _Packer(plan, store, place, pool, progress)
+        for shape in shapes:
+            packer.volume(shape)
+        volumes = tuple(packer.done)
+        write_companions(place, plan, signing_key, {volume.file: volume.sha256 for volume in volumes})
+    blobs = plan.manifest.blobs
+    return PackResult(plan.bundle, volumes, len(blobs), plan.size, 0, sum(blob.size for blob in blobs))
+
+
+class _Packer:
+    """One run: the volumes in order, and the blobs that go from one to the next."""
+
+    def __init__(
+        self, plan: BundlePlan, store: Store, place: Path, pool: Executor, progress: Progress | None
+    ) -> None:
+        self.done: list[PackedVolume] = []
+        self._plan = plan
+        self._store = store
+        self._place = place
+        self._pool = pool
+        self._progress = progress
+        self._spans = Spans()
+        self._buffer = new_buffer()
+        self._unproven: list[tuple[Path, Path]] = []
+        self._before = 0
+
+    def volume(self, shape: Shape) -> None:
+        """Keep a volume that is there, or write it."""
+        final = self._place / shape.file_name
+        partial = self._place / (shape.file_name + PARTIAL)
+        before = self._spans.copy()
+        front = scan(final, shape, self._spans, self._pool, self._buffer)
+        if not front.complete:
+            self._spans = before
+            front = scan(partial, shape, self._spans, self._pool, self._buffer)
+            if not front.complete:
+                self._write(partial, shape, front)
+            self._unproven.append((partial, final))
+        if not self._spans:
+            self._publish()
+        self.done.append(PackedVolume(shape.file_name, shape.size, front.hash.hexdigest()))
+        self._before += shape.size
+        self._report(0, shape.file_name)
+
+    def _write(self, partial: Path, shape: Shape, front: Front) -> None:
+        records = shape.records()
+        with _continued(partial, front.position) as file:
+            self._report(front.position, shape.file_name)
+            if not front.position:
+                _put(file, front, shape.header)
+            for record in records[len(front.checksums) :]:
+                self._record(file, front, record)
+                self._report(front.position, shape.file_name)
+            _put(file, front, shape.tail(records, front.checksums))
+        front.complete = True
+
+    def _record(self, file: BinaryIO, front: Front, record: Planned) -> None:
+        _put(file, front, pack_record(record.header))
+        payload = hashlib.sha256()
+        blob = None if record.is_whole else self._spans.begin(record.header)
+        for piece in self._payload(record):
+            with beside(self._pool, front.hash, piece):
+                payload.update(piece)
+                if blob is not None:
+                    blob.update(piece)
+                file.write(piece)
+            front.position += len(piece)
+        checksum = payload.digest()
+        proven = record.accepts(checksum) if blob is None else self._spans.keep(record.header, blob)
+        if not proven:
+            self._give_up(record)
+        _put(file, front, checksum)
+        front.checksums.append(checksum)
+
+    def _payload(self, record: Planned) -> Iterator[memoryview]:
+        """The payload's bytes; fewer than there should be where the store's blob is short."""
+        if record.segment is None:
+            yield memoryview(self._plan.raw)
+            return
+        header = record.header
+        blob = Descriptor(media_type="application/octet-stream", digest=header.digest, size=header.total)
+        left = header.length
+        with self._store.open_blob("", blob, header.offset) as reader:
+            while left:
+                count = reader.readinto(self._buffer[: min(left, len(self._buffer))])
+                if not count:
+                    self._give_up(record)
+                yield self._buffer[:count]
+                left -= count
+
+    def _give_up(self, record: Planned) -> None:
+        """Forget the volumes that hold the blob's beginning, and say that the store is damaged."""
+        for partial, _ in self._unproven:
+            with _io(partial):
+                partial.unlink(missing_ok=True)
+        assert record.segment is not None
+        needed_by = self._plan.manifest.affected([record.segment.blob])
+        raise VerificationError(
+            "damaged-store",
+            f"{record.header.digest} has other bytes than it should; it is needed by {', '.join(needed_by[:5])}",
+            where=str(self._store.blob_path(record.header.digest)),
+            hint="remove the blob and run `isthmus pull`, then pack again: it goes on where it stopped",
+            items=needed_by,
+        )
+
+    def _publish(self) -> None:
+        for partial, final in self._unproven:
+            with _io(final):
+                os.rename(partial, final)
+        self._unproven.clear()
+
+    def _report(self, position: int, label: str) -> None:
+        if self._progress:
+            self._progress(self._before + position, self._plan.size, label)
+
+
+@contextmanager
+def _continued(path: Path, position: int) -> Iterator[BinaryIO]:
+    """A partial file, cut off at a place and open for more; on the medium when the context ends."""
+    with _io(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        with open(descriptor, "r+b", buffering=_BUFFERED) as file:
+            file.truncate(position)
+            file.seek(position)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _put(file: BinaryIO, front: Front, data: bytes) -> None:
+    file.write(data)
+    front.hash.update(data)
+    front.position += len(data)
+
+
+@contextmanager
+def _io(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise medium_failed(error, path) from error

@@ -1,0 +1,250 @@
+"""Planning a bundle: which blobs the references need, in which order, and how they fill the volumes.
+
+A plan is made from the store's manifests and sizes alone, before any layer is read, and is the same for the
+same store, references and options. Not here: reading blobs and writing volumes (`packing`).
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from typing import Final
+
+import msgspec
+
+from isthmus.bundle.layout import RECORD_COST, Kind, volume_size
+from isthmus.bundle.manifest import (
+    FORMAT,
+    MAX_MANIFEST,
+    MAX_SIZE,
+    MAX_VOLUMES,
+    NAME,
+    VERSION,
+    Blob,
+    BundleManifest,
+    CarriedReference,
+    ManifestBlob,
+    Segment,
+    VolumeTable,
+    bundle_id,
+    canonical,
+)
+from isthmus.bundle.needs import Needs, needs_of
+from isthmus.errors import IncompleteError, UsageError
+from isthmus.oci import Descriptor, Platform, Reference
+from isthmus.store import Store
+
+MINIMUM_ROOM: Final = 64 * 1024
+"""Bytes of a volume that must be left beside four times the manifest."""
+
+_IMAGE_CONFIGS = frozenset(
+    {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BundleReference:
+    """What is to be carried: a name as the platform writes it, what it resolved to, and for which platforms.
+
+    With platforms, the children of an index that are for them must all be in the store; without, those that
+    the store holds are taken, and at least one must be there.
+    """
+
+    name: str
+    descriptor: Descriptor
+    kind: str = "image"
+    platforms: tuple[Platform, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BundlePlan:
+    """A manifest, its canonical bytes, and so everything about the bundle but the payloads."""
+
+    manifest: BundleManifest
+    raw: bytes
+
+    @property
+    def bundle(self) -> str:
+        """The bundle's id, 64 hexadecimal digits."""
+        return bundle_id(self.raw).hex()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all volumes together."""
+        return sum(volume.size for volume in self.manifest.volumes)
+
+
+def plan_bundle(
+    store: Store,
+    references: Sequence[BundleReference] | None = None,
+    volume_size: int | None = None,
+    name: str = "bundle",
+) -> BundlePlan:
+    """Plan a bundle of these references, or of all that the store has.
+
+    `volume_size` is the most bytes that a volume may have; volumes that a blob spans are filled exactly.
+    Raises UsageError `wrong-usage` (nothing to carry, an unusable name) or `invalid-size` (volumes too
+    small; the message says the minimum), IncompleteError `missing-content` with everything that the store
+    lacks, VerificationError `damaged-store`.
+    """
+    if not NAME.fullmatch(name):
+        raise UsageError("wrong-usage", f"{name[:100]!r} cannot name a bundle's files")
+    wanted = _all_of(store) if references is None else list(references)
+    if not wanted:
+        raise UsageError("wrong-usage", "there is nothing to carry", where=str(store.path))
+    found = _gather(store, sorted(wanted, key=lambda ref: (ref.name, ref.kind)))
+    manifest = _without_volumes(name, volume_size, *found)
+    return _fit(manifest, volume_size)
+
+
+def _all_of(store: Store) -> list[BundleReference]:
+    """Every reference of the store; what has an image's config is an image."""
+    result = []
+    for stored in store.references():
+        kind = "image"
+        if not stored.descriptor.is_index and store.blob_size(stored.descriptor.digest) is not None:
+            config = store.manifest_by_digest(stored.descriptor.digest).config
+            kind = "image" if config is None or config.media_type in _IMAGE_CONFIGS else "artifact"
+        result.append(BundleReference(stored.name, stored.descriptor, kind))
+    return result
+
+
+def _gather(
+    store: Store, references: Iterable[BundleReference]
+) -> tuple[tuple[Blob, ...], tuple[ManifestBlob, ...], tuple[CarriedReference, ...]]:
+    """All blobs in order of first need, and what needs them."""
+    numbers: dict[Blob, int] = {}
+    manifests: dict[int, ManifestBlob] = {}
+    carried: dict[tuple[str, str], CarriedReference] = {}
+    missing: list[str] = []
+    for reference in references:
+        repository = Reference.parse(reference.name).repository
+        needs = needs_of(store, repository, reference.descriptor, reference.platforms)
+        missing.extend(f"{reference.name} needs {digest}" for digest in needs.missing)
+        for blob in needs.blobs:
+            numbers.setdefault(blob, len(numbers))
+        _note_manifests(numbers, manifests, needs)
+        entry = _carried(reference, sorted(numbers[blob] for blob in needs.blobs))
+        if carried.setdefault((entry.kind, entry.name), entry) != entry:
+            raise UsageError("wrong-usage", f"{entry.name} was asked for twice, and means two things")
+    if missing:
+        raise IncompleteError(
+            "missing-content",
+            f"the store lacks {len(missing)} things that must be carried: {'; '.join(missing[:3])}",
+            where=str(store.path),
+            hint="run `isthmus pull` until it says that nothing is missing",
+            items=missing,
+        )
+    return tuple(numbers), tuple(manifests[number] for number in sorted(manifests)), tuple(carried.values())
+
+
+def _note_manifests(numbers: dict[Blob, int], manifests: dict[int, ManifestBlob], needs: Needs) -> None:
+    by_digest = {blob.digest: numbers[blob] for blob in needs.blobs}
+    for manifest in needs.manifests:
+        number = by_digest[manifest.digest]
+        subject = by_digest.get(manifest.subject.digest) if manifest.subject else None
+        known = manifests.get(number)
+        if known is None or known.subject is None:
+            manifests[number] = ManifestBlob(number, manifest.media_type, subject)
+
+
+def _carried(reference: BundleReference, blobs: list[int]) -> CarriedReference:
+    return CarriedReference(
+        name=reference.name,
+        kind=reference.kind,
+        digest=reference.descriptor.digest,
+        media_type=reference.descriptor.media_type,
+        size=reference.descriptor.size,
+        blobs=tuple(blobs),
+        platforms=tuple(sorted(str(platform) for platform in reference.platforms)),
+    )
+
+
+def _without_volumes(
+    name: str,
+    size: int | None,
+    blobs: tuple[Blob, ...],
+    manifests: tuple[ManifestBlob, ...],
+    references: tuple[CarriedReference, ...],
+) -> BundleManifest:
+    return BundleManifest(
+        format=FORMAT,
+        version=VERSION,
+        name=name,
+        blobs=blobs,
+        manifests=manifests,
+        references=references,
+        volumes=(),
+        volume_size=size,
+        fill="",
+        requires=(),
+        created=created_time(),
+    )
+
+
+def created_time() -> str | None:
+    """SOURCE_DATE_EPOCH as RFC 3339, or None: no other clock goes into what must be reproducible."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    try:
+        return datetime.fromtimestamp(int(text), UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if text else None
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError("invalid-config", "SOURCE_DATE_EPOCH is not a number of seconds") from error
+
+
+def _fit(manifest: BundleManifest, limit: int | None) -> BundlePlan:
+    """Split the blobs so that every volume holds the manifest that describes the split.
+
+    The manifest's size changes the split and the split the manifest's size, so that the size grows until
+    the manifest fits, and `fill` takes up what is then left.
+    """
+    size = 0
+    for attempt in count():
+        volumes = _split(manifest.blobs, limit if attempt else None, size)
+        tables = tuple(
+            VolumeTable(tuple(v), volume_size([size, *(record.length for record in v)])) for v in volumes
+        )
+        fitted = msgspec.structs.replace(manifest, volumes=tables)
+        raw = canonical(fitted)
+        if attempt and len(raw) <= size:
+            filled = msgspec.structs.replace(fitted, fill="0" * (size - len(raw)))
+            return BundlePlan(filled, canonical(filled))
+        size = max(size, len(raw))
+        _check_room(size, limit)
+    raise AssertionError("unreachable")
+
+
+def _check_room(manifest_size: int, limit: int | None) -> None:
+    least = MINIMUM_ROOM + 4 * manifest_size
+    if limit is not None and limit < least:
+        raise UsageError(
+            "invalid-size",
+            f"volumes of {limit} bytes are too small: each carries the manifest, and needs at least {least} bytes",
+        )
+    if manifest_size > MAX_MANIFEST or (limit or 0) > MAX_SIZE:
+        raise UsageError(
+            "invalid-size", "the bundle is too large for one manifest; pack fewer references at a time"
+        )
+
+
+def _split(blobs: Sequence[Blob], limit: int | None, manifest_size: int) -> list[list[Segment]]:
+    """Fill volumes with blobs in order; the last record of a volume takes all the room that is left."""
+    capacity = (MAX_SIZE if limit is None else limit) - volume_size([manifest_size])
+    volumes: list[list[Segment]] = [[]]
+    room = capacity
+    for number, blob in enumerate(blobs):
+        offset = 0
+        while offset < blob.size or not blob.size:
+            rest = blob.size - offset
+            if room < RECORD_COST + min(1, rest):
+                volumes.append([])
+                room = capacity
+                if len(volumes) > MAX_VOLUMES:
+                    raise UsageError("invalid-size", f"the bundle would have more than {MAX_VOLUMES} volumes")
+            length = min(rest, room - RECORD_COST)
+            volumes[-1].append(Segment(Kind.BLOB, number, offset, length))
+            room -= RECORD_COST + length
+            offset += length
+            if not rest:
+                break
+    return volumes

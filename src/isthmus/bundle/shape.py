@@ -1,0 +1,97 @@
+"""What a volume will look like, byte for byte, but for its payloads; shared by whoever writes and resumes.
+
+Everything here follows from the plan and the signing key. Not here: files.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from isthmus.bundle.keys import SigningKey
+from isthmus.bundle.layout import (
+    FOOTER_SIZE,
+    Entry,
+    Footer,
+    Header,
+    RecordHeader,
+    pack_entry,
+    pack_footer,
+    pack_header,
+    seal_message,
+)
+from isthmus.bundle.manifest import Segment, bundle_id, placed_records
+from isthmus.bundle.planning import BundlePlan
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A record to be written. `segment` is None for the manifest's own."""
+
+    position: int
+    header: RecordHeader
+    segment: Segment | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the SHA-256 of the payload must be the blob's digest."""
+        return self.header.length == self.header.total and self.header.digest.algorithm == "sha256"
+
+    def accepts(self, checksum: bytes) -> bool:
+        """Whether a payload with this SHA-256 can be right, as far as the record alone can tell."""
+        return not self.is_whole or checksum.hex() == self.header.digest.hex
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A volume to be written."""
+
+    plan: BundlePlan
+    number: int
+    key: SigningKey | None
+
+    @property
+    def file_name(self) -> str:
+        """Its final name."""
+        return self.plan.manifest.file_name(self.number)
+
+    @property
+    def size(self) -> int:
+        """Bytes, exactly."""
+        return self.plan.manifest.volumes[self.number - 1].size
+
+    @property
+    def header(self) -> bytes:
+        """The first 1024 bytes."""
+        manifest, raw = self.plan.manifest, self.plan.raw
+        return pack_header(
+            Header(
+                bundle=bundle_id(raw),
+                volume=self.number,
+                volumes=len(manifest.volumes),
+                size=self.size,
+                manifest_size=len(raw),
+                records=len(manifest.volumes[self.number - 1].records) + 1,
+                signatures=(self.key.sign(raw),) if self.key else (),
+            )
+        )
+
+    def records(self) -> list[Planned]:
+        """All records in order."""
+        result = []
+        for placed in placed_records(self.plan.manifest, self.plan.raw, self.number):
+            assert placed.header is not None
+            result.append(Planned(placed.position, placed.header, placed.segment))
+        return result
+
+    def tail(self, records: Sequence[Planned], checksums: Sequence[bytes]) -> bytes:
+        """The index and the footer, once the payloads are known."""
+        index = b"".join(
+            pack_entry(Entry(record.header, record.position, checksum))
+            for record, checksum in zip(records, checksums, strict=True)
+        )
+        bundle, digest = bundle_id(self.plan.raw), hashlib.sha256(index).digest()
+        seal = self.key.sign(seal_message(bundle, self.number, self.size, digest)) if self.key else None
+        offset = self.size - FOOTER_SIZE - len(index)
+        return index + pack_footer(
+            Footer(offset, len(index), self.size, digest, bundle, self.number, len(records), seal)
+        )

@@ -1,0 +1,170 @@
+"""`unpack`: volumes → store, in any order, a few now and the rest later.
+
+Verified blobs are kept beside the store, in `STORE.incoming/BUNDLE/`, until the whole bundle is there; then
+they are moved into the store, and all references appear in one step. Until then the store is not touched at
+all, whatever the volumes hold. Not here: reading one volume's records (`stage`).
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from isthmus.bundle.keys import PublicKey
+from isthmus.bundle.manifest import BundleManifest
+from isthmus.bundle.problems import MissingVolume, error_for
+from isthmus.bundle.progress import Progress
+from isthmus.bundle.stage import Stage, stage_volumes
+from isthmus.bundle.volume import medium_failed
+from isthmus.bundle.volumeset import VolumeSet, gather
+from isthmus.errors import IncompleteError, UsageError
+from isthmus.store import Staging, Store, StoredReference
+
+_LOCK = "lock"
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackResult:
+    """What is in the store now: the bundle's blobs and bytes, of which `reused` blobs were there before.
+
+    `signed_by` is the given key that verified; `claimed_by` whose signatures are there, verified or not.
+    `missing` is empty: an incomplete bundle is an error.
+    """
+
+    bundle: str
+    blobs: int
+    bytes: int
+    reused: int
+    rebuilt: int
+    missing: tuple[str, ...]
+    references: int
+    signed_by: str | None
+    claimed_by: tuple[str, ...]
+
+
+def unpack(
+    paths: Iterable[str | os.PathLike[str]],
+    store_dir: str | os.PathLike[str],
+    public_keys: Sequence[PublicKey] = (),
+    progress: Progress | None = None,
+    *,
+    durable: bool = False,
+) -> UnpackResult:
+    """Unpack volumes, or directories of volumes, of one bundle. Progress counts payload bytes.
+
+    With `public_keys`, every volume must be signed by one of them. With `durable`, bytes reach the medium
+    before they count. Raises VerificationError (`damaged-volume`, `foreign-volume`, `bad-signature`,
+    `unsigned`) and IncompleteError (`missing-volume`), which name the volumes and the references affected,
+    UsageError (`file-not-found`, `invalid-input`, `store-busy`), UnreachableError `io-failed`. After any of
+    them the store is as it was, and what was verified is not read again.
+    """
+    given = gather(paths, public_keys)
+    error = error_for(given.problems, ())
+    if error is not None or given.contents is None:
+        raise error or UsageError("file-not-found", "there is no volume in what was given")
+    store_path = Path(store_dir)
+    manifest = given.contents.manifest
+    place = staging_directory(store_path, given.in_order[0].bundle)
+    with _locked(place):
+        stage = Stage(Staging(place, durable=durable), held_by(store_path), manifest)
+        damaged = stage_volumes(given.in_order, stage, progress)
+        error = error_for(damaged, _still_needed(given, stage))
+        if error is not None:
+            raise error
+        moved = _publish(store_path, manifest, stage.staging, durable=durable)
+        shutil.rmtree(place, ignore_errors=True)
+    with suppress(OSError):
+        place.parent.rmdir()
+    size = sum(blob.size for blob in manifest.blobs)
+    return UnpackResult(
+        bundle=given.in_order[0].bundle,
+        blobs=len(manifest.blobs),
+        bytes=size,
+        reused=len(manifest.blobs) - moved,
+        rebuilt=0,
+        missing=(),
+        references=len(manifest.references),
+        signed_by=given.signed_by,
+        claimed_by=given.claimed_by,
+    )
+
+
+def staging_directory(store: Path, bundle: str) -> Path:
+    """Where a bundle waits for its last volume: beside the store if that is on the same file system.
+
+    Inside the store, in `incoming/`, where the store is the root of its file system or its parent cannot be
+    written to.
+    """
+    place = Path(os.path.abspath(store))
+    beside = place.with_name(f"{place.name}.incoming")
+    try:
+        outside = not place.exists() or place.stat().st_dev == place.parent.stat().st_dev
+    except OSError as error:
+        raise medium_failed(error, store) from error
+    writable = beside.exists() or not place.parent.exists() or os.access(place.parent, os.W_OK | os.X_OK)
+    return (beside if outside and writable else place / "incoming") / bundle
+
+
+def held_by(store: Path) -> Store | None:
+    """The store, if there is one already; opening it writes nothing."""
+    try:
+        return Store.open(store)
+    except UsageError as error:
+        if error.code != "store-not-found":
+            raise
+        return None
+
+
+def _still_needed(given: VolumeSet, stage: Stage) -> list[MissingVolume]:
+    """The volumes that were not given and hold something that is not here yet."""
+    lacking = stage.lacking()
+    if not lacking:
+        return []
+    manifest = stage.manifest
+    result = []
+    for missing in given.missing:
+        needed = lacking & {record.blob for record in manifest.volumes[missing.volume - 1].records}
+        if needed:
+            result.append(MissingVolume(missing.volume, missing.file, missing.size, manifest.affected(needed)))
+    return result
+
+
+def _publish(store_path: Path, manifest: BundleManifest, staging: Staging, *, durable: bool) -> int:
+    """Move everything into the store and name it; how many blobs moved. A crash in between is made good."""
+    references = [StoredReference(reference.name, reference.descriptor) for reference in manifest.references]
+    for reference in references:
+        reference.reference  # noqa: B018 - an invalid name must be found before the store is touched
+    with Store.create(store_path, durable=durable) as store:
+        moved = store.adopt(staging, [blob.digest for blob in manifest.blobs])
+        for blob in manifest.blobs:
+            if store.blob_size(blob.digest) != blob.size:
+                raise IncompleteError(
+                    "missing-content",
+                    f"{blob.digest} went from the store meanwhile; run it again",
+                    where=str(store_path),
+                )
+        store.set_references(references)
+    return moved
+
+
+@contextmanager
+def _locked(place: Path) -> Iterator[None]:
+    """Keep other unpacks of the same bundle out. Raises UsageError `store-busy`."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(place / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise medium_failed(error, place) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                "store-busy", "another process unpacks this bundle into this store", where=str(place)
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,130 @@
+"""`verify`: reads every byte of the given volumes, writes nothing, and says what is wrong or missing.
+
+Not here: repairing (parity records are of a later version), and checking the images themselves.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from isthmus.bundle.keys import PublicKey
+from isthmus.bundle.problems import MissingVolume, Problem, error_for
+from isthmus.bundle.progress import Progress
+from isthmus.bundle.spans import Spans
+from isthmus.bundle.volume import Record, Volume, VolumeFile, new_buffer, open_regular
+from isthmus.bundle.volumeset import VolumeSet, gather
+from isthmus.errors import IsthmusError, UsageError, VerificationError
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found. `references` are those that cannot be had from the intact volumes alone.
+
+    `signed_by` is the given key that verified, `claimed_by` whose signatures are there, verified or not.
+    """
+
+    bundle: str | None
+    complete: bool
+    missing: tuple[MissingVolume, ...]
+    damaged: tuple[Problem, ...]
+    repairable: bool
+    signed_by: str | None
+    claimed_by: tuple[str, ...]
+    references: tuple[str, ...]
+
+    def error(self) -> IsthmusError | None:
+        """The error that this amounts to: status 4 for damage, 3 for missing volumes alone, None if complete."""
+        return error_for(self.damaged, self.missing)
+
+
+def verify(
+    paths: Iterable[str | os.PathLike[str]],
+    public_keys: Sequence[PublicKey] = (),
+    progress: Progress | None = None,
+) -> Verification:
+    """Check volumes, or directories of volumes, of one bundle. Progress counts bytes of volumes.
+
+    Raises UsageError `file-not-found` or `invalid-input` (a later version), UnreachableError `io-failed`.
+    """
+    given = gather(paths, public_keys)
+    damaged = list(given.problems) + _read_all(given, progress)
+    names = {name for problem in damaged for name in problem.references}
+    names.update(name for volume in given.missing for name in volume.references)
+    return Verification(
+        bundle=given.in_order[0].bundle if given.volumes else None,
+        complete=not damaged and not given.missing,
+        missing=tuple(given.missing),
+        damaged=tuple(damaged),
+        repairable=False,
+        signed_by=given.signed_by,
+        claimed_by=given.claimed_by,
+        references=tuple(sorted(names)),
+    )
+
+
+def _read_all(given: VolumeSet, progress: Progress | None) -> list[Problem]:
+    total = sum(volume.header.size for volume in given.in_order)
+    done = 0
+    buffer, spans = new_buffer(), Spans()
+    problems = []
+    for volume in given.in_order:
+        damage = DamageReport(volume)
+        try:
+            with open_regular(volume.path) as file:
+                for record in volume.records():
+                    _read(file, record, spans, buffer, damage)
+                    if progress:
+                        progress(done + record.placed.position, total, volume.path.name)
+        except UsageError as error:
+            damage.whole(error.message)
+        done += volume.header.size
+        if progress:
+            progress(done, total, volume.path.name)
+        problems.extend(damage.problem())
+    return problems
+
+
+def _read(file: VolumeFile, record: Record, spans: Spans, buffer: memoryview, damage: "DamageReport") -> None:
+    header = record.placed.header
+    blob = spans.begin(header) if header and record.placed.segment and not record.is_whole else None
+    try:
+        for piece in file.payload(record, buffer):
+            if blob is not None:
+                blob.update(piece)
+    except VerificationError as error:
+        damage.add(record, error.message)
+        return
+    if header and blob is not None and not spans.keep(header, blob):
+        damage.add(record, f"the parts of {header.digest} are intact, but do not make up the blob")
+
+
+class DamageReport:
+    """Collects what is wrong with the records of one volume."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self._blobs: set[int] = set()
+        self._messages: list[str] = []
+        self._whole = False
+
+    def add(self, record: Record, message: str) -> None:
+        """Note a damaged record."""
+        self._messages.append(message)
+        if record.placed.segment is None:
+            self._whole = True
+        elif record.placed.header is not None:
+            self._blobs.add(record.placed.segment.blob)
+
+    def whole(self, message: str) -> None:
+        """Note that nothing of the volume can be used."""
+        self._messages.append(message)
+        self._whole = True
+
+    def problem(self) -> list[Problem]:
+        """The volume's problem, or nothing."""
+        if not self._messages:
+            return []
+        manifest, number = self._volume.manifest, self._volume.number
+        affected = manifest.affected_by_volume(number) if self._whole else manifest.affected(self._blobs)
+        more = f" and {len(self._messages) - 1} more records" if len(self._messages) > 1 else ""
+        return [Problem(number, str(self._volume.path), "damaged-volume", self._messages[0] + more, affected)]
