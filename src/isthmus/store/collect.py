@@ -144,4 +144,4 @@ def _batches(blobs: BlobDirectory) -> Iterator[list[tuple[Digest, int]]]:
 def without_gone_referrers(index: Index, blobs: BlobDirectory) -> Index:
     """The index without the entries that were there for a subject's sake and whose manifest is gone."""
     entries = tuple(e for e in index.entries if not e.referrer_of or blobs.size(e.descriptor.digest) is not None)
-    return Index(entries=entries, extra=index.extra)
+    return index if len(entries) == len(index.entries) else Index(entries=entries, extra=index.extra)

@@ -56,6 +56,11 @@ class Entry(msgspec.Struct, frozen=True):
     raw: bytes = b""
 
     @property
+    def is_labelled(self) -> bool:
+        """Whether the ref.name itself gives the full name."""
+        return bool(self.name) and _parsed(self.label) == self.name
+
+    @property
     def referrer_of(self) -> str:
         """The subject for whose sake alone the entry is there, or nothing."""
         return (self.descriptor.annotations or {}).get(REFERRER_OF, "")
@@ -111,14 +116,16 @@ def _parse(raw: bytes) -> Entry:
 
 def _full_name(annotations: Mapping[str, str]) -> str:
     """The full name that annotations give, or nothing where there is only a tag, as many tools write."""
-    for key in (CONTAINERD_NAME, REF_NAME):
-        text = annotations.get(key, "")
-        if any(mark in text for mark in "/:@"):
-            try:
-                return str(Reference.parse(text))
-            except UsageError:
-                continue
-    return ""
+    return _parsed(annotations.get(CONTAINERD_NAME, "")) or _parsed(annotations.get(REF_NAME, ""))
+
+
+def _parsed(text: str) -> str:
+    if not any(mark in text for mark in "/:@"):
+        return ""
+    try:
+        return str(Reference.parse(text))
+    except UsageError:
+        return ""
 
 
 def encode_index(index: Index) -> bytes:
@@ -169,12 +176,16 @@ def _made(descriptor: Descriptor, own: dict[str, str], name: str) -> Entry:
 
 
 def stored_references(index: Index) -> tuple[StoredReference, ...]:
-    """Every full name once, sorted; of several entries of one name the first counts, as for skopeo."""
-    found: dict[str, StoredReference] = {}
+    """Every full name once, sorted.
+
+    Of several entries of one name the first counts, as for skopeo, and the ref.name more than containerd's
+    name: a tool that moves a name takes it from the old entry, but leaves what it does not know there.
+    """
+    found: dict[str, Entry] = {}
     for entry in index.entries:
-        if entry.name and entry.name not in found:
-            found[entry.name] = StoredReference(entry.name, _without_own(entry.descriptor))
-    return tuple(found[name] for name in sorted(found))
+        if entry.name and (entry.name not in found or (entry.is_labelled and not found[entry.name].is_labelled)):
+            found[entry.name] = entry
+    return tuple(StoredReference(name, _without_own(found[name].descriptor)) for name in sorted(found))
 
 
 def _without_own(descriptor: Descriptor) -> Descriptor:

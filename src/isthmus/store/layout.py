@@ -50,7 +50,7 @@ def _place(path: Path, data: bytes) -> None:
 def check(path: Path) -> None:
     """Raise UsageError `store-not-found` where there is no layout, `invalid-input` for another version."""
     marker = path / MARKER
-    if not path.is_dir() or (data := files.read_limited(marker, _MARKER_LIMIT)) is None:
+    if not os.path.isdir(path) or (data := files.read_limited(marker, _MARKER_LIMIT)) is None:
         raise UsageError(
             "store-not-found",
             "there is no image layout here",

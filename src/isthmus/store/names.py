@@ -57,7 +57,11 @@ class IndexFile:
     def change(self, work: Callable[[Index], Index]) -> None:
         """Replace the file by what `work` makes of it; the same bytes are not written again."""
         with files.locked(self._lock_path):
-            data = encode_index(work(read_index(self._path)))
+            old = read_index(self._path)
+            new = work(old)
+            if new is old:
+                return
+            data = encode_index(new)
             if files.regular_size(self._path) == len(data) and files.read_limited(self._path, len(data)) == data:
                 return
             files.replace_file(self._path, data, self._temporary, durable=self._durable)

@@ -83,7 +83,7 @@ class Staging:
         """
         if self.have(digest, size):
             return True
-        if self.missing(digest, size) and size:
+        if self.missing(digest, size):
             return False
         part = self._part(digest)
         descriptor = files.open_for_writing(part.data)
@@ -93,7 +93,7 @@ class Staging:
             if self.have(digest, size):  # another thread was faster, and this opened a new, empty file
                 part.forget()
                 return True
-            if self.missing(digest, size) and size:
+            if self.missing(digest, size):
                 return False
             self._publish(descriptor, part, digest, size)
         finally:
