@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 CODES: Mapping[str, str] = {
+    # 1: ours
+    "internal-fault": "a fault of Isthmus itself; the traceback is in a file",
     # 2: usage and configuration
     "invalid-digest": "a digest is not of the form algorithm:hex, or its algorithm is not supported",
     "invalid-reference": "an image reference does not follow the reference grammar",

@@ -1,0 +1,22 @@
+"""The copy engine: resolve a lock, pull it into a store, push it to a registry, mirror between registries.
+
+Not here: how a registry is spoken to (`registry`) or how a layout is kept (`store`).
+"""
+
+from isthmus.transfer.engine import CopyItem, CopyResult, copy
+from isthmus.transfer.jobs import mirror, pull, push
+from isthmus.transfer.resolve import Failure, Resolution, resolve
+from isthmus.transfer.upstreams import Upstreams
+
+__all__ = [
+    "CopyItem",
+    "CopyResult",
+    "Failure",
+    "Resolution",
+    "Upstreams",
+    "copy",
+    "mirror",
+    "pull",
+    "push",
+    "resolve",
+]

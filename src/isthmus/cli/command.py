@@ -1,0 +1,116 @@
+"""What all commands share: the common options, and `Run`, which carries them into a command.
+
+Not here: any command.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from isthmus.cli.output import emit_json, progress_bar
+from isthmus.errors import UsageError
+from isthmus.transfer.progress import Progress
+
+if TYPE_CHECKING:
+    from isthmus.inventory.config import Config
+
+DEFAULT_FILE = Path("isthmus.yaml")
+DEFAULT_WORKSPACE = Path(".isthmus")
+DEFAULT_LOCK = Path("isthmus.lock")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The common options of one run."""
+
+    as_json: bool
+    verbosity: int
+    quiet: bool
+    file: Path | None
+    workspace: Path
+
+    @property
+    def store_path(self) -> Path:
+        """Where the store of this workspace is."""
+        return self.workspace / "store"
+
+    def config(self) -> "Config | None":
+        """isthmus.yaml, where one was named or is in the current directory."""
+        from isthmus.inventory.config import read_config
+
+        if self.file is not None:
+            return read_config(self.file)
+        return read_config(DEFAULT_FILE) if DEFAULT_FILE.exists() else None
+
+    def emit(self, document: Any, say: Callable[[], None] | str) -> None:
+        """The result: a JSON document, or whatever `say` prints for people."""
+        if self.as_json:
+            emit_json(document)
+        elif callable(say):
+            say()
+        else:
+            click.echo(say)
+
+    def note(self, message: str) -> None:
+        """A line for people, on standard error; not with -q."""
+        if not self.quiet:
+            click.echo(message, err=True)
+
+    def progress(self, label: str, unit: str = "bytes") -> AbstractContextManager[Progress]:
+        """A progress display for the length of the context."""
+        return progress_bar(label, self.quiet, unit)
+
+
+def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that every command takes; it gets them as its first argument, a `Run`."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+    @click.option("-v", "--verbose", count=True, help="Say more; twice for debugging.")
+    @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
+    @click.option(
+        "-f",
+        "--file",
+        type=click.Path(path_type=Path),
+        help="The platform file.  [default: ./isthmus.yaml if present]",
+    )
+    @click.option(
+        "--workspace",
+        type=click.Path(path_type=Path),
+        default=DEFAULT_WORKSPACE,
+        show_default=True,
+        help="Where store, state and cache are.",
+    )
+    def wrapped(as_json: bool, verbose: int, quiet: bool, file: Path | None, workspace: Path, **rest: Any) -> Any:
+        level = logging.WARNING if not verbose else logging.INFO if verbose == 1 else logging.DEBUG
+        logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+        return function(Run(as_json, verbose, quiet, file, workspace), **rest)
+
+    wrapped.__name__ = function.__name__
+    wrapped.__doc__ = function.__doc__
+    wrapped.__click_params__ = [  # type: ignore[attr-defined]
+        *getattr(wrapped, "__click_params__", []),
+        *getattr(function, "__click_params__", []),
+    ]
+    return wrapped
+
+
+def parse_size(text: str) -> int:
+    """Bytes from `650MB`, `4GiB`, `2TB` or a plain number; raises UsageError (`invalid-size`)."""
+    units = {"": 1, "b": 1}
+    for power, letter in enumerate("kmgt", start=1):
+        units |= {letter: 1000**power, f"{letter}b": 1000**power, f"{letter}ib": 1024**power}
+    stripped = text.strip().lower()
+    digits = stripped.rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit = stripped[len(digits) :].strip()
+    try:
+        value = float(digits) * units[unit]
+    except (ValueError, KeyError):
+        raise UsageError("invalid-size", f"not a size: {text!r}", hint="write 650MB, 4GiB or 1000000") from None
+    if not 0 < value < 2**63:
+        raise UsageError("invalid-size", f"not a usable size: {text!r}")
+    return int(value)

@@ -1,0 +1,74 @@
+"""Options about registries that several commands share, and what they become. Not here: connecting."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from isthmus.errors import UsageError
+from isthmus.oci import Platform
+
+if TYPE_CHECKING:
+    from isthmus.inventory.config import Config
+    from isthmus.registry import ConnectionOptions
+
+
+def upstream_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of commands that read from the upstream registries."""
+    for decorate in (
+        click.option(
+            "--upstream",
+            "upstreams",
+            multiple=True,
+            metavar="HOST=URL",
+            help="Ask URL for what HOST should give, as quay.io=http://127.0.0.1:5000/quay.io. Repeatable.",
+        ),
+        click.option(
+            "--platform",
+            "platforms",
+            multiple=True,
+            metavar="OS/ARCH",
+            help="Carry only images for these platforms; indexes keep their bytes.  [default: all]",
+        ),
+    ):
+        function = decorate(function)
+    return trust_options(function)
+
+
+def trust_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options about TLS and concurrency."""
+    for decorate in (
+        click.option("--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="Threads."),
+        click.option("--ca", type=click.Path(path_type=Path), help="Certificates to trust, PEM."),
+        click.option("--insecure", is_flag=True, help="Do not verify TLS certificates. Say so only if you must."),
+        click.option("--plain-http", is_flag=True, help="Speak HTTP without TLS to hosts other than loopback."),
+    ):
+        function = decorate(function)
+    return function
+
+
+def connection_options(ca: Path | None, insecure: bool, plain_http: bool, jobs: int) -> "ConnectionOptions":
+    """The registry room's options from the command line's."""
+    from isthmus.registry import ConnectionOptions
+
+    if ca is not None and not ca.is_file():
+        raise UsageError("file-not-found", "there is no such file", where=str(ca))
+    return ConnectionOptions(ca_file=ca, insecure=insecure, plain_http=plain_http, max_connections=max(4, jobs))
+
+
+def parse_upstreams(given: tuple[str, ...], config: "Config | None") -> Mapping[str, str]:
+    """Substitutes by host; the command line wins over isthmus.yaml."""
+    found = dict(config.platform.upstreams) if config else {}
+    for text in given:
+        host, equals, url = text.partition("=")
+        if not equals or not host or "://" not in url:
+            raise UsageError("wrong-usage", f"--upstream {text!r} is not of the form HOST=URL")
+        found[host] = url
+    return found
+
+
+def parse_platforms(given: tuple[str, ...], config: "Config | None") -> tuple[Platform, ...]:
+    """What to carry; empty means all."""
+    texts = given or (tuple(config.platform.architectures) if config else ())
+    return tuple(Platform.parse(text) for text in texts)

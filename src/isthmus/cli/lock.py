@@ -1,0 +1,97 @@
+"""`isthmus lock`: resolve everything that was found to digests."""
+
+from pathlib import Path
+
+import click
+
+from isthmus.cli.command import DEFAULT_LOCK, Run, common_options
+from isthmus.cli.connecting import connection_options, parse_platforms, parse_upstreams, upstream_options
+from isthmus.cli.finding import scan_platform
+from isthmus.cli.output import human_size
+from isthmus.errors import IncompleteError, UnreachableError
+from isthmus.inventory.lock import Lock, changed, read_lock, write_lock
+from isthmus.inventory.model import Inventory
+from isthmus.transfer import Resolution, Upstreams, resolve
+
+
+@click.command("lock")
+@click.argument("sources", nargs=-1, metavar="[SOURCE…]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=DEFAULT_LOCK, show_default=True, help="The lock to write."
+)
+@click.option("--with-conditional", is_flag=True, help="Lock conditional references too.")
+@click.option("--with-test", is_flag=True, help="Lock references of Helm test hooks too.")
+@click.option(
+    "--incomplete", is_flag=True, help="Write the lock even where something is unresolved; still exits 3."
+)
+@upstream_options
+@common_options
+def command(
+    run: Run,
+    sources: tuple[str, ...],
+    out: Path,
+    with_conditional: bool,
+    with_test: bool,
+    incomplete: bool,
+    upstreams: tuple[str, ...],
+    platforms: tuple[str, ...],
+    jobs: int,
+    ca: Path | None,
+    insecure: bool,
+    plain_http: bool,
+) -> int:
+    """Scan, and ask the upstream registries what every tag is at this moment.
+
+    The lock is sorted and deterministic, so that it can be kept in git and compared.
+
+    \b
+    Examples:
+      isthmus lock manifests:deploy/
+      isthmus lock --platform linux/amd64 --out release-7.lock
+    """
+    config = run.config()
+    inventory = scan_platform(run, sources)
+    wanted = [
+        ref
+        for ref in inventory.references
+        if ref.is_locked
+        or (with_conditional and ref.when == "conditional" and ref.confidence != "possible")
+        or (with_test and ref.when == "test")
+    ]
+    chosen = parse_platforms(platforms, config)
+    options = connection_options(ca, insecure, plain_http, jobs)
+    with Upstreams(options, parse_upstreams(upstreams, config)) as registries:
+        with run.progress("lock", "items") as report:
+            resolution = resolve(wanted, registries, chosen, max(jobs, 8), report)
+    _refuse_incomplete(resolution, inventory, incomplete)
+    lock = Lock(platforms=tuple(map(str, chosen)), references=resolution.entries)
+    difference = changed(read_lock(out) if out.exists() else None, lock)
+    write_lock(out, lock)
+    document = {
+        "lock": str(out),
+        "references": len(lock.references),
+        "bytes": resolution.bytes,
+        "changed": difference,
+    }
+    size = human_size(resolution.bytes)
+    run.emit(document, f"{out}: {len(lock.references)} references, {size}, {len(difference)} changed")
+    return 3 if resolution.failures or inventory.unresolved else 0
+
+
+def _refuse_incomplete(resolution: Resolution, inventory: Inventory, incomplete: bool) -> None:
+    """A lock that leaves something out would be a quiet hole; only who asks for it gets it."""
+    if incomplete:
+        return
+    hint = "mend it, or write what there is with --incomplete"
+    failures = resolution.failures
+    # Where nothing could be reached at all, that is the news, not that every single image is missing.
+    away = [f for f in failures if isinstance(f.error, UnreachableError) and f.error.code != "not-found"]
+    listed = [f"{failure.reference.name}: {failure.error}" for failure in failures]
+    if away:
+        first = away[0].error
+        raise UnreachableError(
+            first.code, f"{len(failures)} references could not be resolved", items=listed, hint=first.hint or hint
+        )
+    listed += [f"{item.what}: {item.why}" for item in inventory.unresolved]
+    if listed:
+        raise IncompleteError("unresolved", f"{len(listed)} items could not be resolved", items=listed, hint=hint)

@@ -1,0 +1,83 @@
+"""`isthmus mirror`: copy from the upstream registries into another, where one machine reaches both."""
+
+from pathlib import Path
+
+import click
+
+from isthmus.cli.command import DEFAULT_LOCK, Run, common_options
+from isthmus.cli.connecting import connection_options, parse_platforms, parse_upstreams, upstream_options
+from isthmus.cli.finding import scan_platform
+from isthmus.cli.targets import copy_document, open_target, show_copy, target_options
+from isthmus.errors import IncompleteError
+from isthmus.inventory.lock import LockEntry, read_lock
+from isthmus.oci import Platform
+from isthmus.transfer import Upstreams, mirror, resolve
+
+
+@click.command("mirror")
+@click.argument("sources", nargs=-1, metavar="[SOURCE…]")
+@click.option(
+    "--lock",
+    "lock_path",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_LOCK,
+    show_default=True,
+    help="The lock; not read where a SOURCE is given.",
+)
+@target_options
+@upstream_options
+@common_options
+def command(
+    run: Run,
+    sources: tuple[str, ...],
+    lock_path: Path,
+    to: str,
+    mapping: str,
+    upstreams: tuple[str, ...],
+    platforms: tuple[str, ...],
+    jobs: int,
+    ca: Path | None,
+    insecure: bool,
+    plain_http: bool,
+    dry_run: bool,
+) -> int:
+    """Copy every image of the lock, or of the given sources, registry to registry, without touching disk.
+
+    \b
+    Examples:
+      isthmus mirror --to registry.site.internal
+      isthmus mirror images:extra.txt --to registry.site.internal/mirror --jobs 8
+    """
+    config = run.config()
+    options = connection_options(ca, insecure, plain_http, jobs)
+    with (
+        Upstreams(options, parse_upstreams(upstreams, config)) as registries,
+        open_target(to, mapping, ca, insecure, plain_http, jobs) as target,
+    ):
+        chosen = parse_platforms(platforms, config)
+        if sources:
+            entries = _lock_now(run, sources, registries, chosen, jobs)
+        else:
+            lock = read_lock(lock_path)
+            entries, chosen = lock.references, chosen or parse_platforms(lock.platforms, None)
+        if dry_run:
+            names = [target.name_inside(entry.name) for entry in entries]
+            run.emit({"dry_run": True, "names": names}, "\n".join(f"would copy {name}" for name in names))
+            return 0
+        with run.progress("mirror") as report:
+            result = mirror(entries, registries, target.registry, target.mapping, chosen, jobs, report)
+        run.emit(copy_document(result, target), lambda: show_copy(to, result))
+    return 0
+
+
+def _lock_now(
+    run: Run, sources: tuple[str, ...], registries: Upstreams, platforms: tuple[Platform, ...], jobs: int
+) -> tuple[LockEntry, ...]:
+    inventory = scan_platform(run, sources)
+    wanted = [ref for ref in inventory.references if ref.is_locked]
+    resolution = resolve(wanted, registries, platforms, max(jobs, 8))
+    listed = [f"{failure.reference.name}: {failure.error}" for failure in resolution.failures]
+    listed += [f"{item.what}: {item.why}" for item in inventory.unresolved]
+    if listed:
+        raise IncompleteError("unresolved", f"{len(listed)} items could not be resolved", items=listed)
+    return resolution.entries

@@ -1,0 +1,108 @@
+"""`isthmus pack`: make a bundle of signed volumes from the store."""
+
+from pathlib import Path
+
+import click
+
+from isthmus.bundle import BundleReference, load_private_key, pack, plan_bundle
+from isthmus.cli.command import DEFAULT_LOCK, Run, common_options, parse_size
+from isthmus.cli.output import human_size
+from isthmus.errors import IncompleteError
+from isthmus.inventory.lock import LockEntry, read_lock
+from isthmus.oci import Descriptor, Platform
+from isthmus.store import Store
+
+
+@click.command("pack")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The directory for the volumes.")
+@click.option(
+    "--volume-size", metavar="SIZE", help="At most so much a volume: 650MB, 4GiB…  [default: one volume]"
+)
+@click.option("--sign", "key_path", type=click.Path(path_type=Path), help="Sign with this private key.")
+@click.option("--store", type=click.Path(path_type=Path), help="The store.  [default: WORKSPACE/store]")
+@click.option(
+    "--lock",
+    "lock_path",
+    type=click.Path(path_type=Path),
+    help="Pack what this lock names.  [default: ./isthmus.lock if present, otherwise all of the store]",
+)
+@click.option("--name", default=None, help="The bundle's name, part of the volumes' file names.")
+@click.option("--dry-run", is_flag=True, help="Say what would be written; change nothing.")
+@common_options
+def command(
+    run: Run,
+    out: Path,
+    volume_size: str | None,
+    key_path: Path | None,
+    store: Path | None,
+    lock_path: Path | None,
+    name: str | None,
+    dry_run: bool,
+) -> int:
+    """Write everything that must cross into volumes that fit the medium, each verifiable alone.
+
+    The same store, lock and options give the same bytes. After an interruption, run the same command again.
+
+    \b
+    Examples:
+      isthmus pack --out bundle/ --sign keys/isthmus.key
+      isthmus pack --out bundle/ --volume-size 4.7GB --sign keys/isthmus.key
+    """
+    key = load_private_key(key_path) if key_path else None
+    size = parse_size(volume_size) if volume_size else None
+    if lock_path is None and DEFAULT_LOCK.exists() and store is None:
+        lock_path = DEFAULT_LOCK
+    with Store.open(store or run.store_path) as held:
+        references = _references(read_lock(lock_path).references, lock_path, held) if lock_path else None
+        config = run.config()
+        title = name or (config.platform.name if config else "") or "bundle"
+        plan = plan_bundle(held, references, size, title)
+        if dry_run:
+            document = {
+                "dry_run": True,
+                "bundle": plan.bundle,
+                "bytes": plan.size,
+                "volumes": len(plan.manifest.volumes),
+            }
+            run.emit(document, f"would write {len(plan.manifest.volumes)} volumes, {human_size(plan.size)}")
+            return 0
+        with run.progress("pack") as report:
+            result = pack(plan, held, out, key, report)
+    volumes = [{"file": str(v.file), "size": v.size, "sha256": v.sha256} for v in result.volumes]
+    document = {
+        "bundle": result.bundle,
+        "volumes": volumes,
+        "blobs": result.blobs,
+        "bytes": result.bytes,
+        "deltas": result.deltas,
+        "full_bytes": result.full_bytes,
+    }
+    signed = "signed" if key else "NOT SIGNED"
+    lines = [f"bundle {result.bundle[:16]}…: {len(volumes)} volumes, {human_size(result.bytes)}, {signed}"]
+    lines += [f"  {volume['file']}  {volume['size']} bytes" for volume in volumes]
+    run.emit(document, "\n".join(lines))
+    return 0
+
+
+def _references(entries: tuple[LockEntry, ...], lock_path: Path, store: Store) -> list[BundleReference]:
+    """What the lock names and the store must have; raises IncompleteError (`missing-content`)."""
+    platforms = tuple(Platform.parse(text) for text in read_lock(lock_path).platforms)
+    missing = [entry.name for entry in entries if store.blob_size(entry.digest) is None]
+    if missing:
+        raise IncompleteError(
+            "missing-content",
+            f"the store lacks {len(missing)} of the {len(entries)} references of {lock_path}",
+            items=missing,
+            hint="run 'isthmus pull' first",
+        )
+    return [
+        BundleReference(
+            name=entry.name,
+            descriptor=Descriptor(
+                media_type=entry.media_type, digest=entry.digest, size=store.blob_size(entry.digest) or 0
+            ),
+            kind=entry.kind,
+            platforms=platforms,
+        )
+        for entry in entries
+    ]

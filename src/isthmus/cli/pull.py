@@ -1,0 +1,72 @@
+"""`isthmus pull`: bring what the lock names into the store."""
+
+from pathlib import Path
+
+import click
+
+from isthmus.cli.command import DEFAULT_LOCK, Run, common_options
+from isthmus.cli.connecting import connection_options, parse_platforms, parse_upstreams, upstream_options
+from isthmus.cli.output import human_size
+from isthmus.inventory.lock import read_lock
+from isthmus.store import Store
+from isthmus.transfer import Upstreams, pull
+
+
+@click.command("pull")
+@click.option(
+    "--lock",
+    "lock_path",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_LOCK,
+    show_default=True,
+    help="The lock.",
+)
+@click.option("--store", type=click.Path(path_type=Path), help="The store to fill.  [default: WORKSPACE/store]")
+@click.option("--dry-run", is_flag=True, help="Say what would be pulled; change nothing.")
+@upstream_options
+@common_options
+def command(
+    run: Run,
+    lock_path: Path,
+    store: Path | None,
+    dry_run: bool,
+    upstreams: tuple[str, ...],
+    platforms: tuple[str, ...],
+    jobs: int,
+    ca: Path | None,
+    insecure: bool,
+    plain_http: bool,
+) -> int:
+    """Bring every blob that the lock needs into the store, each once, verified while it is read.
+
+    What was pulled before is not pulled again; after an interruption, run the same command again.
+
+    \b
+    Examples:
+      isthmus pull
+      isthmus pull --lock release-7.lock --jobs 8
+    """
+    config = run.config()
+    lock = read_lock(lock_path)
+    where = store or run.store_path
+    if dry_run:
+        size = sum(entry.size for entry in lock.references)
+        document = {"dry_run": True, "references": len(lock.references), "bytes_at_most": size}
+        run.emit(
+            document, f"would pull {len(lock.references)} references, at most {human_size(size)}, into {where}"
+        )
+        return 0
+    options = connection_options(ca, insecure, plain_http, jobs)
+    chosen = parse_platforms(platforms or lock.platforms, config)
+    with Store.create(where) as held, Upstreams(options, parse_upstreams(upstreams, config)) as registries:
+        with run.progress("pull") as report:
+            result = pull(lock.references, held, registries, chosen, jobs, report)
+    document = {
+        "blobs": result.blobs,
+        "bytes": result.bytes,
+        "reused": result.skipped,
+        "seconds": round(result.seconds, 3),
+    }
+    amount = f"{result.blobs} blobs, {human_size(result.bytes)} in {result.seconds:.1f} s, {result.skipped} reused"
+    run.emit(document, f"{where}: {amount}")
+    return 0

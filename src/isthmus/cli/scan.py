@@ -1,0 +1,98 @@
+"""`isthmus scan`: find everything that a platform will ask for."""
+
+from collections import Counter
+from pathlib import Path
+
+import click
+import msgspec
+
+from isthmus.cli.command import Run, common_options
+from isthmus.cli.finding import scan_platform
+from isthmus.cli.output import print_table
+from isthmus.inventory.model import Inventory, Ref
+from isthmus.oci import Reference
+
+
+@click.command("scan")
+@click.argument("sources", nargs=-1, metavar="[SOURCE…]")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the inventory there too, as JSON.")
+@click.option("--why", metavar="REFERENCE", help="Show every piece of evidence for one reference.")
+@click.option("--all", "show_all", is_flag=True, help="Show conditional, test and merely possible references too.")
+@common_options
+def command(run: Run, sources: tuple[str, ...], out: Path | None, why: str | None, show_all: bool) -> int:
+    """Find every image, artifact and file that the platform will ask for, with evidence for each.
+
+    \b
+    SOURCE is KIND:VALUE, for instance
+      manifests:deploy/         a file or directory of YAML or JSON, - for standard input
+      images:images.txt         a reference a line
+      helm:./chart?values=my.yaml&namespace=web
+    Without SOURCE, those of isthmus.yaml are scanned.
+
+    \b
+    Examples:
+      isthmus scan manifests:deploy/ images:extra.txt
+      kubectl get deploy,ds,sts -A -o yaml | isthmus scan manifests:-
+      isthmus scan manifests:deploy/ --why registry.k8s.io/pause:3.10
+
+    Exit status 3 when anything could not be resolved; it is listed.
+    """
+    inventory = scan_platform(run, sources)
+    if out:
+        out.write_bytes(msgspec.json.format(msgspec.json.encode(inventory), indent=2) + b"\n")
+    if why:
+        return _explain(run, inventory, why)
+    run.emit(inventory, lambda: _show(inventory, show_all))
+    return 3 if inventory.unresolved else 0
+
+
+def _show(inventory: Inventory, show_all: bool) -> None:
+    shown = [ref for ref in inventory.references if show_all or ref.is_locked]
+    rows = [(_host(ref), ref.kind, ref.name, _sureness(ref), _first(ref)) for ref in sorted(shown, key=_host)]
+    print_table(f"{len(shown)} references", ("upstream", "kind", "name", "", "evidence"), rows)
+    hidden = Counter(ref.when if ref.when != "always" else "possible" for ref in inventory.references)
+    left = sum(1 for ref in inventory.references if not ref.is_locked)
+    if left and not show_all:
+        kinds = ", ".join(f"{hidden[kind]} {kind}" for kind in ("conditional", "test", "possible") if hidden[kind])
+        click.echo(f"{left} more are not locked unless asked for ({kinds}); --all shows them")
+    if inventory.endpoints:
+        rows = [(e.purpose, e.url, e.decision or "open", e.advice) for e in inventory.endpoints]
+        columns = ("purpose", "endpoint", "decision", "advice")
+        print_table(f"{len(inventory.endpoints)} endpoints need a decision", columns, rows)
+    for item in inventory.unresolved:
+        click.secho(f"unresolved: {item.what}: {item.why}", fg="red", err=True)
+        if item.hint:
+            click.echo(f"  hint: {item.hint}", err=True)
+
+
+def _explain(run: Run, inventory: Inventory, name: str) -> int:
+    normal = str(Reference.parse(name)) if "://" not in name else name
+    found = [ref for ref in inventory.references if normal == ref.name or name in ref.as_written]
+    if not found:
+        click.secho(f"{name} was not found in this platform", fg="red", err=True)
+        return 3
+    rows = [
+        (f.rule, f.confidence, f.when, f.source, f.object, f.path, f.note) for ref in found for f in ref.findings
+    ]
+    columns = ("rule", "sure", "when", "source", "object", "path", "note")
+    run.emit(found, lambda: print_table(f"{normal}", columns, rows))
+    return 0
+
+
+def _host(ref: Ref) -> str:
+    if ref.kind in ("image", "artifact", "chart") and "://" not in ref.name:
+        return ref.name.partition("/")[0]
+    return ref.name.partition("://")[2].partition("/")[0]
+
+
+def _sureness(ref: Ref) -> str:
+    words = [ref.confidence] if ref.confidence != "certain" else []
+    return " ".join(words + ([ref.when] if ref.when != "always" else []))
+
+
+def _first(ref: Ref) -> str:
+    if not ref.findings:
+        return ""
+    first = ref.findings[0]
+    more = f" (+{len(ref.findings) - 1})" if len(ref.findings) > 1 else ""
+    return f"{first.object} {first.path}".strip() + more

@@ -1,0 +1,58 @@
+"""`isthmus serve`: serve a store as a registry."""
+
+from pathlib import Path
+
+import click
+
+from isthmus.cli.command import Run, common_options
+from isthmus.cli.targets import Mapping, MirrorMap, get_args, parse_mapping
+from isthmus.errors import UsageError
+
+
+@click.command("serve")
+@click.option("--store", type=click.Path(path_type=Path), help="The store.  [default: WORKSPACE/store]")
+@click.option(
+    "--listen", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT", help="Where to listen."
+)
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, PEM.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Private key, PEM.")
+@click.option("--mapping", type=click.Choice(get_args(Mapping)), default="prefix", show_default=True)
+@click.option("--prefix", default="mirror", show_default=True, help="The path before every name.")
+@common_options
+def command(
+    run: Run,
+    store: Path | None,
+    listen: str,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    mapping: str,
+    prefix: str,
+) -> int:
+    """Serve the store's images, read-only, straight from where they are, until stopped.
+
+    Nothing is ever fetched from elsewhere: what is not there is answered so at once, and listed at
+    /missing.
+
+    \b
+    Examples:
+      isthmus serve --store /srv/store --listen 0.0.0.0:443 --tls-cert site.pem --tls-key site.key
+      isthmus serve
+    """
+    from isthmus.serve import serve_forever
+
+    if bool(tls_cert) != bool(tls_key):
+        raise UsageError("wrong-usage", "--tls-cert and --tls-key go together")
+    host, port = split_address(listen)
+    where = store or run.store_path
+    run.note(f"Serving {where} on {listen}; Ctrl-C stops.")
+    names = MirrorMap(mapping=parse_mapping(mapping), prefix=prefix.strip("/"))
+    serve_forever(where, host, port, names, tls_cert, tls_key)
+    return 0
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT` or `[IPv6]:PORT`; raises UsageError (`wrong-usage`)."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise UsageError("wrong-usage", f"not HOST:PORT: {text!r}")
+    return host.strip("[]"), int(port)

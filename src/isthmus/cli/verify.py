@@ -1,0 +1,53 @@
+"""`isthmus verify`: check volumes and say what is missing or damaged; reads only."""
+
+from pathlib import Path
+
+import click
+
+from isthmus.bundle import Verification, load_public_key, verify
+from isthmus.cli.command import Run, common_options
+
+
+@click.command("verify")
+@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="BUNDLE…")
+@click.option(
+    "--key", "keys", multiple=True, type=click.Path(path_type=Path), help="Require a signature by this public key."
+)
+@common_options
+def command(run: Run, bundles: tuple[Path, ...], keys: tuple[Path, ...]) -> int:
+    """Check every record of the given volumes, and whether the set is complete. Writes nothing.
+
+    BUNDLE is a directory of volumes or single volumes. Exit status 3 when only volumes are missing, 4 when
+    something is damaged or not signed as required.
+
+    \b
+    Examples:
+      isthmus verify /media/disc1 /media/disc2 --key isthmus.pub
+      isthmus verify bundle/bundle-0003.isv
+    """
+    public = [load_public_key(path) for path in keys]
+    with run.progress("verify") as report:
+        found = verify(bundles, public, report)
+    document = {
+        "complete": found.complete,
+        "missing": found.missing,
+        "damaged": found.damaged,
+        "repairable": found.repairable,
+        "signed_by": found.signed_by,
+        "affected": found.affected,
+    }
+    run.emit(document, lambda: _show(found))
+    return 4 if found.damaged else 0 if found.complete else 3
+
+
+def _show(found: Verification) -> None:
+    who = ", ".join(found.signed_by) if found.signed_by else "nobody"
+    click.echo(f"signed by {who}")
+    for volume in found.damaged:
+        click.secho(f"damaged: {volume}", fg="red")
+    for volume in found.missing:
+        click.secho(f"missing: {volume}", fg="yellow")
+    for name in found.affected:
+        click.echo(f"  affects {name}")
+    if found.complete:
+        click.secho("complete", fg="green")

@@ -1,0 +1,1 @@
+"""Fixtures that every room's tests may use. Not here: real servers (tests/real)."""
