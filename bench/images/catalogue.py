@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.images.table import FORMAT, IMAGES, Generation, Mode
+from bench.images.table import BUSYBOX_APPLETS, FORMAT, IMAGES, Generation, Mode
 
 LIST = "images.json"
 
@@ -47,7 +47,7 @@ def cache_root() -> Path:
 
 def recipe(mode: Mode) -> str:
     """Return a digest of everything the project decides about the images; another one means build again."""
-    text = json.dumps([FORMAT, mode, [asdict(spec) for spec in IMAGES]], sort_keys=True)
+    text = json.dumps([FORMAT, mode, BUSYBOX_APPLETS, [asdict(spec) for spec in IMAGES]], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
