@@ -94,7 +94,7 @@ def plan_bundle(
     if not wanted:
         raise UsageError("wrong-usage", "there is nothing to carry", where=str(store.path))
     found = _gather(store, sorted(wanted, key=lambda ref: (ref.name, ref.kind)))
-    manifest = _without_volumes(name, volume_size, *found)
+    manifest = _without_volumes(name, *found)
     return _fit(manifest, volume_size)
 
 
@@ -163,7 +163,6 @@ def _carried(reference: BundleReference, blobs: list[int]) -> CarriedReference:
 
 def _without_volumes(
     name: str,
-    size: int | None,
     blobs: tuple[Blob, ...],
     manifests: tuple[ManifestBlob, ...],
     references: tuple[CarriedReference, ...],
@@ -176,7 +175,7 @@ def _without_volumes(
         manifests=manifests,
         references=references,
         volumes=(),
-        volume_size=size,
+        volume_size=None,
         fill="",
         requires=(),
         created=created_time(),
@@ -193,7 +192,21 @@ def created_time() -> str | None:
 
 
 def _fit(manifest: BundleManifest, limit: int | None) -> BundlePlan:
-    """Split the blobs so that every volume holds the manifest that describes the split.
+    """The plan within the limit; where there is none, say the least limit for which there is one."""
+    plan = _try_fit(manifest, limit)
+    if isinstance(plan, BundlePlan):
+        return plan
+    least: BundlePlan | int = plan
+    while isinstance(least, int):
+        plan, least = least, _try_fit(manifest, least)
+    raise UsageError(
+        "invalid-size",
+        f"volumes of {limit} bytes are too small: each carries the manifest, and needs at least {plan} bytes",
+    )
+
+
+def _try_fit(manifest: BundleManifest, limit: int | None) -> BundlePlan | int:
+    """Split the blobs so that every volume holds the manifest that describes the split; a size to try instead.
 
     The manifest's size changes the split and the split the manifest's size, so that the size grows until
     the manifest fits, and `fill` takes up what is then left.
@@ -201,30 +214,21 @@ def _fit(manifest: BundleManifest, limit: int | None) -> BundlePlan:
     size = 0
     for attempt in count():
         volumes = _split(manifest.blobs, limit if attempt else None, size)
-        tables = tuple(
-            VolumeTable(tuple(v), volume_size([size, *(record.length for record in v)])) for v in volumes
-        )
-        fitted = msgspec.structs.replace(manifest, volumes=tables)
+        tables = tuple(VolumeTable(tuple(v), volume_size([size, *(record.length for record in v)])) for v in volumes)
+        fitted = msgspec.structs.replace(manifest, volumes=tables, volume_size=limit)
         raw = canonical(fitted)
         if attempt and len(raw) <= size:
             filled = msgspec.structs.replace(fitted, fill="0" * (size - len(raw)))
             return BundlePlan(filled, canonical(filled))
         size = max(size, len(raw))
-        _check_room(size, limit)
+        least = MINIMUM_ROOM + 4 * size
+        if limit is not None and limit < least:
+            return least
+        if size > MAX_MANIFEST or (limit or 0) > MAX_SIZE:
+            raise UsageError(
+                "invalid-size", "the bundle is too large for one manifest; pack fewer references at a time"
+            )
     raise AssertionError("unreachable")
-
-
-def _check_room(manifest_size: int, limit: int | None) -> None:
-    least = MINIMUM_ROOM + 4 * manifest_size
-    if limit is not None and limit < least:
-        raise UsageError(
-            "invalid-size",
-            f"volumes of {limit} bytes are too small: each carries the manifest, and needs at least {least} bytes",
-        )
-    if manifest_size > MAX_MANIFEST or (limit or 0) > MAX_SIZE:
-        raise UsageError(
-            "invalid-size", "the bundle is too large for one manifest; pack fewer references at a time"
-        )
 
 
 def _split(blobs: Sequence[Blob], limit: int | None, manifest_size: int) -> list[list[Segment]]:

@@ -14,7 +14,7 @@ import click
 
 from isthmus.cli.output import emit_json, progress_bar
 from isthmus.errors import UsageError
-from isthmus.transfer.progress import Progress
+from isthmus.progress import Progress
 
 if TYPE_CHECKING:
     from isthmus.inventory.config import Config

@@ -60,9 +60,9 @@ def command(
     ]
     chosen = parse_platforms(platforms, config)
     options = connection_options(ca, insecure, plain_http, jobs)
-    with Upstreams(options, parse_upstreams(upstreams, config)) as registries:
-        with run.progress("lock", "items") as report:
-            resolution = resolve(wanted, registries, chosen, max(jobs, 8), report)
+    substitutes = parse_upstreams(upstreams, config)
+    with Upstreams(options, substitutes) as registries, run.progress("lock", "items") as report:
+        resolution = resolve(wanted, registries, chosen, max(jobs, 8), report)
     _refuse_incomplete(resolution, inventory, incomplete)
     lock = Lock(platforms=tuple(map(str, chosen)), references=resolution.entries)
     difference = changed(read_lock(out) if out.exists() else None, lock)

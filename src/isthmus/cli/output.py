@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from isthmus.errors import IsthmusError
-from isthmus.transfer.progress import Progress, silent
+from isthmus.progress import Progress, silent
 
 MAX_LISTED = 40
 """Items of an error that are shown to people; `--json` has all."""
@@ -86,10 +86,12 @@ def _rich_bar(label: str, unit: str) -> Iterator[Progress]:
         BarColumn,
         DownloadColumn,
         MofNCompleteColumn,
-        Progress as Bar,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
+    )
+    from rich.progress import (
+        Progress as Bar,
     )
 
     amounts = [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
@@ -107,7 +109,7 @@ def _plain_lines(label: str, unit: str, every: float = 5.0) -> Progress:
     """Reports at most once in `every` seconds, so that logs stay short."""
     started = last = time.monotonic()
 
-    def report(done: int, total: int, what: str) -> None:
+    def report(done: int, total: int, _: str) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last < every:

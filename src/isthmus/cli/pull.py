@@ -58,9 +58,12 @@ def command(
         return 0
     options = connection_options(ca, insecure, plain_http, jobs)
     chosen = parse_platforms(platforms or lock.platforms, config)
-    with Store.create(where) as held, Upstreams(options, parse_upstreams(upstreams, config)) as registries:
-        with run.progress("pull") as report:
-            result = pull(lock.references, held, registries, chosen, jobs, report)
+    with (
+        Store.create(where) as held,
+        Upstreams(options, parse_upstreams(upstreams, config)) as registries,
+        run.progress("pull") as report,
+    ):
+        result = pull(lock.references, held, registries, chosen, jobs, report)
     document = {
         "blobs": result.blobs,
         "bytes": result.bytes,

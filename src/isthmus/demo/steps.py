@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from isthmus.bundle import (
     PackResult,
     generate_keys,
@@ -118,7 +120,8 @@ def pack_bundle(world: World) -> str:
     (world.directory / "inside").mkdir()
     (world.directory / "inside" / "isthmus.pub").write_bytes(keys.public.read_bytes())
     world.facts["carried"] = world.packed.blobs
-    return f"{len(world.packed.volumes)} signed volumes of at most {_mb(VOLUME_SIZE)}, {_mb(world.packed.bytes)} in all"
+    count = len(world.packed.volumes)
+    return f"{count} signed volumes of at most {_mb(VOLUME_SIZE)}, {_mb(world.packed.bytes)} in all"
 
 
 def refuse_damage(world: World) -> str:
@@ -205,7 +208,7 @@ def _upstreams(world: World) -> Upstreams:
     return Upstreams(ConnectionOptions(), substitutes)
 
 
-def _public_key(world: World) -> "Ed25519PublicKey":
+def _public_key(world: World) -> Ed25519PublicKey:
     return load_public_key(world.directory / "inside" / "isthmus.pub")
 
 

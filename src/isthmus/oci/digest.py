@@ -98,3 +98,10 @@ class Verifier:
             raise VerificationError(
                 "digest-mismatch", f"expected {self.digest}, the content has {found}", where=self.where
             )
+
+    def copy(self) -> "Verifier":
+        """The same state apart, to come back to where later bytes turn out to be lost."""
+        other = Verifier.__new__(Verifier)
+        other.digest, other.size, other.where, other.count = self.digest, self.size, self.where, self.count
+        other._hash = self._hash.copy()  # noqa: SLF001 - of the same class
+        return other

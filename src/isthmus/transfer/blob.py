@@ -12,8 +12,8 @@ import msgspec
 from isthmus.errors import IsthmusError, UnreachableError, VerificationError
 from isthmus.oci import Descriptor, Sink, Source
 from isthmus.oci.content import CHUNK
+from isthmus.progress import Meter
 from isthmus.transfer.pool import StopFlag
-from isthmus.transfer.progress import Meter
 
 ATTEMPTS = 5
 FIRST_PAUSE = 0.5

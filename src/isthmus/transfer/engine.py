@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from isthmus.oci import Descriptor, Digest, Manifest, Platform, Sink, Source
+from isthmus.progress import Meter, Progress, silent
 from isthmus.transfer.blob import BlobMover, BlobRoute
 from isthmus.transfer.pool import StopFlag, run_all
-from isthmus.transfer.progress import Meter, Progress, silent
 from isthmus.transfer.tree import Tree, walk, with_referrers
 
 Known = Callable[[Digest], Manifest | None]

@@ -11,10 +11,10 @@ from isthmus.errors import UsageError
 from isthmus.inventory.lock import LockEntry
 from isthmus.inventory.mapping import MirrorMap
 from isthmus.oci import Descriptor, Digest, Manifest, Platform, Reference
+from isthmus.progress import Progress, silent
 from isthmus.registry import Registry
 from isthmus.store import Store, StoredReference
 from isthmus.transfer.engine import CopyItem, CopyResult, copy
-from isthmus.transfer.progress import Progress, silent
 from isthmus.transfer.tree import Tree
 from isthmus.transfer.upstreams import Upstreams
 

@@ -11,9 +11,9 @@ from isthmus.errors import IsthmusError, UnreachableError
 from isthmus.inventory.lock import LockedReferrer, LockEntry
 from isthmus.inventory.model import Ref
 from isthmus.oci import Digest, Manifest, Platform, Reference
+from isthmus.progress import Meter, Progress, silent
 from isthmus.registry import Registry
 from isthmus.transfer.pool import run_all
-from isthmus.transfer.progress import Meter, Progress, silent
 from isthmus.transfer.tree import Tree, walk, with_referrers
 from isthmus.transfer.upstreams import Upstreams
 
