@@ -1,0 +1,1 @@
+"""Rendering Helm charts: with an installed `helm`, or with the Helm library in a process of its own."""
