@@ -41,11 +41,11 @@ class Run:
 
     def config(self) -> "Config | None":
         """isthmus.yaml, where one was named or is in the current directory."""
-        from isthmus.inventory.config import read_config
+        from isthmus.inventory.config_file import load_config
 
         if self.file is not None:
-            return read_config(self.file)
-        return read_config(DEFAULT_FILE) if DEFAULT_FILE.exists() else None
+            return load_config(self.file)
+        return load_config(DEFAULT_FILE) if DEFAULT_FILE.exists() else None
 
     def emit(self, document: Any, say: Callable[[], None] | str) -> None:
         """The result: a JSON document, or whatever `say` prints for people."""

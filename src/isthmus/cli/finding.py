@@ -1,22 +1,39 @@
-"""How `scan`, `lock`, `mirror` and `cross` come from sources to an inventory. Not here: scanning itself."""
+"""How `scan`, `lock` and `mirror` come from sources to an inventory. Not here: scanning itself."""
 
 from isthmus.cli.command import Run
 from isthmus.errors import UsageError
-from isthmus.inventory.model import Inventory
+from isthmus.inventory.model import Inventory, Ref
 
 
 def scan_platform(run: Run, sources: tuple[str, ...]) -> Inventory:
-    """Scan the given sources, or else what isthmus.yaml names; raises UsageError where there is neither."""
+    """Scan the given sources, or else what isthmus.yaml names, and apply what the file says of them.
+
+    What the file adds is part of its platform and so is left out where sources are given; its decisions
+    and waivers always hold. Raises UsageError where there is nothing to scan.
+    """
+    import msgspec
+
+    from isthmus.inventory.settle import settle
     from isthmus.scan.run import scan
     from isthmus.scan.source import SourceSpec
 
     config = run.config()
-    if sources:
-        return scan([SourceSpec.parse(text) for text in sources])
-    if config is None:
+    if config is None and not sources:
         raise UsageError(
             "wrong-usage",
             "there is nothing to scan: no SOURCE was given and there is no isthmus.yaml",
             hint="name a source such as manifests:deploy/, or write the file with 'isthmus init'",
         )
-    return scan([SourceSpec.parse(text) for text in config.platform.sources], config.platform)
+    if config is None:
+        return scan(sources)
+    platform = msgspec.structs.replace(config.platform, add=()) if sources else config.platform
+    found = scan([SourceSpec.parse(text) for text in sources or platform.sources])
+    return settle(found, platform, str(run.file or "isthmus.yaml"))
+
+
+def references_to_lock(run: Run, inventory: Inventory, include: tuple[str, ...]) -> list[Ref]:
+    """What of the inventory is locked: what is needed always, and what options and isthmus.yaml include."""
+    from isthmus.inventory.settle import to_lock
+
+    config = run.config()
+    return to_lock(inventory, {*include, *(config.platform.include if config else ())})

@@ -6,7 +6,7 @@ import click
 
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options
 from isthmus.cli.connecting import connection_options, parse_platforms, parse_upstreams, upstream_options
-from isthmus.cli.finding import scan_platform
+from isthmus.cli.finding import references_to_lock, scan_platform
 from isthmus.cli.output import human_size
 from isthmus.errors import IncompleteError, UnreachableError
 from isthmus.inventory.lock import Lock, changed, read_lock, write_lock
@@ -19,8 +19,12 @@ from isthmus.transfer import Resolution, Upstreams, resolve
 @click.option(
     "--out", type=click.Path(path_type=Path), default=DEFAULT_LOCK, show_default=True, help="The lock to write."
 )
-@click.option("--with-conditional", is_flag=True, help="Lock conditional references too.")
-@click.option("--with-test", is_flag=True, help="Lock references of Helm test hooks too.")
+@click.option(
+    "--include",
+    type=click.Choice(["conditional", "test", "possible"]),
+    multiple=True,
+    help="Lock these too: needed with an option only, by test hooks only, or not surely a reference. Repeatable.",
+)
 @click.option(
     "--incomplete", is_flag=True, help="Write the lock even where something is unresolved; still exits 3."
 )
@@ -30,8 +34,7 @@ def command(
     run: Run,
     sources: tuple[str, ...],
     out: Path,
-    with_conditional: bool,
-    with_test: bool,
+    include: tuple[str, ...],
     incomplete: bool,
     upstreams: tuple[str, ...],
     platforms: tuple[str, ...],
@@ -51,13 +54,7 @@ def command(
     """
     config = run.config()
     inventory = scan_platform(run, sources)
-    wanted = [
-        ref
-        for ref in inventory.references
-        if ref.is_locked
-        or (with_conditional and ref.when == "conditional" and ref.confidence != "possible")
-        or (with_test and ref.when == "test")
-    ]
+    wanted = references_to_lock(run, inventory, include)
     chosen = parse_platforms(platforms, config)
     options = connection_options(ca, insecure, plain_http, jobs)
     substitutes = parse_upstreams(upstreams, config)
@@ -65,7 +62,7 @@ def command(
         resolution = resolve(wanted, registries, chosen, max(jobs, 8), report)
     _refuse_incomplete(resolution, inventory, incomplete)
     lock = Lock(platforms=tuple(map(str, chosen)), references=resolution.entries)
-    difference = changed(read_lock(out) if out.exists() else None, lock)
+    difference = changed(read_lock(out) if out.exists() else Lock(), lock)
     write_lock(out, lock)
     document = {
         "lock": str(out),

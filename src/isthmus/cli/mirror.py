@@ -6,7 +6,7 @@ import click
 
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options
 from isthmus.cli.connecting import connection_options, parse_platforms, parse_upstreams, upstream_options
-from isthmus.cli.finding import scan_platform
+from isthmus.cli.finding import references_to_lock, scan_platform
 from isthmus.cli.targets import copy_document, open_target, show_copy, target_options
 from isthmus.errors import IncompleteError
 from isthmus.inventory.lock import LockEntry, read_lock
@@ -74,7 +74,7 @@ def _lock_now(
     run: Run, sources: tuple[str, ...], registries: Upstreams, platforms: tuple[Platform, ...], jobs: int
 ) -> tuple[LockEntry, ...]:
     inventory = scan_platform(run, sources)
-    wanted = [ref for ref in inventory.references if ref.is_locked]
+    wanted = references_to_lock(run, inventory, ())
     resolution = resolve(wanted, registries, platforms, max(jobs, 8))
     listed = [f"{failure.reference.name}: {failure.error}" for failure in resolution.failures]
     listed += [f"{item.what}: {item.why}" for item in inventory.unresolved]

@@ -64,7 +64,7 @@ def command(
         run.progress("pull") as report,
     ):
         result = pull(lock.references, held, registries, chosen, jobs, report)
-    document = {
+    document: dict[str, float] = {
         "blobs": result.blobs,
         "bytes": result.bytes,
         "reused": result.skipped,

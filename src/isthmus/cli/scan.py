@@ -56,9 +56,9 @@ def _show(inventory: Inventory, show_all: bool) -> None:
         kinds = ", ".join(f"{hidden[kind]} {kind}" for kind in ("conditional", "test", "possible") if hidden[kind])
         click.echo(f"{left} more are not locked unless asked for ({kinds}); --all shows them")
     if inventory.endpoints:
-        rows = [(e.purpose, e.url, e.decision or "open", e.advice) for e in inventory.endpoints]
+        asked = [(e.purpose, e.url, e.decision or "open", e.advice) for e in inventory.endpoints]
         columns = ("purpose", "endpoint", "decision", "advice")
-        print_table(f"{len(inventory.endpoints)} endpoints need a decision", columns, rows)
+        print_table(f"{len(asked)} endpoints, which cannot be carried", columns, asked)
     for item in inventory.unresolved:
         click.secho(f"unresolved: {item.what}: {item.why}", fg="red", err=True)
         if item.hint:

@@ -1,12 +1,13 @@
 """`isthmus serve`: serve a store as a registry."""
 
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from isthmus.cli.command import Run, common_options
-from isthmus.cli.targets import Mapping, MirrorMap, get_args, parse_mapping
 from isthmus.errors import UsageError
+from isthmus.inventory.mapping import Mapping, MirrorMap, parse_mapping
 
 
 @click.command("serve")

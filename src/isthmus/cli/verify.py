@@ -6,6 +6,7 @@ import click
 
 from isthmus.bundle import Verification, load_public_key, verify
 from isthmus.cli.command import Run, common_options
+from isthmus.cli.output import human_size
 
 
 @click.command("verify")
@@ -29,25 +30,36 @@ def command(run: Run, bundles: tuple[Path, ...], keys: tuple[Path, ...]) -> int:
     with run.progress("verify") as report:
         found = verify(bundles, public, report)
     document = {
+        "bundle": found.bundle,
         "complete": found.complete,
         "missing": found.missing,
         "damaged": found.damaged,
         "repairable": found.repairable,
         "signed_by": found.signed_by,
-        "affected": found.affected,
+        "claimed_by": found.claimed_by,
+        "references": found.references,
     }
     run.emit(document, lambda: _show(found))
     return 4 if found.damaged else 0 if found.complete else 3
 
 
 def _show(found: Verification) -> None:
-    who = ", ".join(found.signed_by) if found.signed_by else "nobody"
-    click.echo(f"signed by {who}")
-    for volume in found.damaged:
-        click.secho(f"damaged: {volume}", fg="red")
+    if found.signed_by:
+        click.echo(f"signed by {found.signed_by}")
+    elif found.claimed_by:
+        click.echo(f"says that it is signed by {', '.join(found.claimed_by)}; give --key to verify that")
+    else:
+        click.echo("not signed")
+    for problem in found.damaged:
+        click.secho(f"damaged: {problem.file}: {problem.message}", fg="red")
+        _list(problem.references)
     for volume in found.missing:
-        click.secho(f"missing: {volume}", fg="yellow")
-    for name in found.affected:
-        click.echo(f"  affects {name}")
+        click.secho(f"missing: {volume.file} ({human_size(volume.size)})", fg="yellow")
+        _list(volume.references)
     if found.complete:
-        click.secho("complete", fg="green")
+        click.secho(f"complete: {len(found.references)} references", fg="green")
+
+
+def _list(references: tuple[str, ...]) -> None:
+    for name in references:
+        click.echo(f"  needed by {name}")

@@ -8,10 +8,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from isthmus.bundle import (
     PackResult,
+    PublicKey,
     generate_keys,
     load_private_key,
     load_public_key,
@@ -208,7 +207,7 @@ def _upstreams(world: World) -> Upstreams:
     return Upstreams(ConnectionOptions(), substitutes)
 
 
-def _public_key(world: World) -> Ed25519PublicKey:
+def _public_key(world: World) -> PublicKey:
     return load_public_key(world.directory / "inside" / "isthmus.pub")
 
 

@@ -134,4 +134,5 @@ def _pause(error: IsthmusError, attempt: int) -> float:
     asked = error.retry_after if isinstance(error, UnreachableError) else None
     if asked is not None:
         return min(asked, 300.0)
-    return FIRST_PAUSE * 2 ** (attempt - 1) * (0.5 + random.random())  # noqa: S311  # spreads load, no secret
+    pause: float = FIRST_PAUSE * 2 ** (attempt - 1)
+    return pause * (0.5 + random.random())  # noqa: S311  # spreads load, no secret

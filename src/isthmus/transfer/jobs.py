@@ -49,12 +49,11 @@ def pull(
                 referrers=tuple(referrer.digest for referrer in entry.referrers),
             )
         )
-    with store.lease():
-        result = copy(items, store, jobs, progress, known=lambda digest: _held(store, digest))
-        store.set_references(
-            StoredReference(name=entry.name, descriptor=_descriptor(entry, tree))
-            for entry, tree in zip(wanted, result.trees, strict=True)
-        )
+    result = copy(items, store, jobs, progress, known=lambda digest: _held(store, digest))
+    store.set_references(
+        StoredReference(name=entry.name, descriptor=_descriptor(entry, tree))
+        for entry, tree in zip(wanted, result.trees, strict=True)
+    )
     return result
 
 
