@@ -1,0 +1,241 @@
+"""One request and its answer on one connection. Not here: where connections come from (`transport`)."""
+
+import http.client
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from isthmus.errors import UnreachableError
+from isthmus.oci.digest import Buffer
+from isthmus.registry import failures
+from isthmus.registry.endpoint import Origin
+from isthmus.registry.wire import Wire
+
+_DRAIN = 64 * 1024  # reading so much to keep a connection is cheaper than a new one
+_FAILURES = (OSError, http.client.HTTPException, ValueError)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What HTTP is spoken on."""
+
+    origin: Origin
+    http: http.client.HTTPConnection
+    wire: Wire
+
+    @classmethod
+    def on(cls, origin: Origin, wire: Wire) -> Self:
+        """HTTP on a wire; never opened again by itself."""
+        connection = http.client.HTTPConnection(origin.host, origin.port)
+        connection.auto_open = 0
+        connection.sock = wire  # as much of a socket as http.client needs
+        return cls(origin, connection, wire)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.wire.shut()
+
+
+class Exchange:
+    """A request on its way; `finish` gives the answer."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        give_back: Callable[[Connection], None],
+        release: Callable[[], None],
+        *,
+        reused: bool,
+    ) -> None:
+        self.reused = reused
+        self.was_dropped = False
+        """Whether the host closed the connection before the whole request was sent or answered."""
+        self._connection = connection
+        self._origin = connection.origin
+        self._give_back = give_back
+        self._release = release
+        self._over = False
+
+    def head(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
+        """Send the request line, headers and a first piece of the body."""
+        connection = self._connection.http
+        try:
+            connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+            for name, value in {"Host": self._origin.authority, "Accept-Encoding": "identity", **headers}.items():
+                connection.putheader(name, value)
+            connection.endheaders(body or None)
+        except (BrokenPipeError, ConnectionResetError):
+            self.was_dropped = True  # an answer may have come all the same
+        except _FAILURES as error:
+            raise self._failed(error) from error
+        except BaseException:
+            self.abort()
+            raise
+
+    def send(self, chunk: Buffer) -> None:
+        """Send more of the body. Look at `was_dropped` then: the host may have answered and stopped listening."""
+        if self.was_dropped:
+            return
+        try:
+            self._connection.wire.sendall(chunk)
+        except (BrokenPipeError, ConnectionResetError):
+            self.was_dropped = True
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def finish(self) -> "Response":
+        """Wait for the answer."""
+        wire = self._connection.wire
+        wire.expect_head()
+        try:
+            answer = self._connection.http.getresponse()
+        except _FAILURES as error:
+            self.was_dropped = isinstance(error, ConnectionError)
+            if wire.error is not None:
+                self.was_dropped = isinstance(wire.error, ConnectionError)
+                raise self._failed(wire.error) from error
+            raise self._failed(error) from error
+        except BaseException:
+            self.abort()
+            raise
+        wire.expect_body()
+        self._over = True
+        return Response(self._origin, answer, wire, self._end)
+
+    def abort(self) -> None:
+        """Give up: the connection is closed. Does nothing once the answer is there."""
+        if not self._over:
+            self._over = True
+            self._end(usable=False)
+
+    def _end(self, *, usable: bool) -> None:
+        if usable:
+            self._give_back(self._connection)
+        else:
+            self._connection.close()
+        self._release()
+
+    def _failed(self, error: Exception) -> UnreachableError:
+        self.abort()
+        return failures.from_exception(error, self._origin.authority)
+
+
+class Response:
+    """An answer whose body is still to be read; `close` it, read or not."""
+
+    def __init__(
+        self, origin: Origin, answer: http.client.HTTPResponse, wire: Wire, end: Callable[..., None]
+    ) -> None:
+        self.origin = origin
+        self.status = answer.status
+        self.length = answer.length
+        """Bytes of the body still to come, where the host said so."""
+        self._answer = answer
+        self._wire = wire
+        self._end = end
+        self._broken: UnreachableError | None = None
+        self._closed = False
+        self._kept: bytes | None = None
+
+    def header(self, name: str) -> str:
+        """A header's value, several joined by commas; empty where there is none."""
+        return ", ".join(self._answer.headers.get_all(name, ()))
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the buffer; 0 at the end. What came before a failure is given first."""
+        if self._broken is not None:
+            raise self._broken
+        try:
+            count = self._answer.readinto(buffer)
+        except http.client.IncompleteRead as error:  # a body in chunks; what came is in the buffer
+            count = len(error.partial)
+            self._break(error)
+        except _FAILURES as error:
+            count = 0
+            self._break(error)
+        if count == 0 and self._broken is not None:
+            raise self._broken
+        if count == 0 and len(buffer) and self._wire.error is not None:
+            self._break(self._wire.error)
+            raise self._broken or AssertionError
+        if self.length is not None:
+            self.length -= count
+            if count == 0 and self.length and len(buffer):
+                self._broken = self._broke_off()
+                raise self._broken
+        return count
+
+    def read(self, limit: int) -> bytes:
+        """The whole body, or what `keep_body` kept; raises UnreachableError (`protocol`) beyond `limit` bytes."""
+        if self._kept is not None:
+            return self._kept
+        if self.length is not None and self.length > limit:
+            raise failures.protocol(
+                f"{self.origin.authority} sends {self.length} bytes; at most {limit} are allowed"
+            )
+        body = bytearray()
+        buffer = memoryview(bytearray(min(limit + 1, 64 * 1024)))
+        while count := self.readinto(buffer):
+            body += buffer[:count]
+            if len(body) > limit:
+                raise failures.protocol(
+                    f"{self.origin.authority} sends more than the {limit} bytes that are allowed"
+                )
+        return bytes(body)
+
+    def keep_body(self, limit: int) -> None:
+        """Read the body for a later `read`, and give the connection back now; nothing where it is too long."""
+        try:
+            kept = self.read(limit)
+        except UnreachableError:
+            kept = b""
+        self.close()
+        self._kept = kept
+
+    def close(self) -> None:
+        """Give the connection back, or close it where too much of the body was not read."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            usable = self._drain()
+        except UnreachableError:
+            usable = False
+        finally:
+            self._answer.close()
+        self._end(usable=usable)
+
+    def _drain(self) -> bool:
+        if self._broken is not None or self._answer.will_close:
+            return False
+        left = _DRAIN
+        buffer = memoryview(bytearray(16 * 1024))
+        if self.length is not None and self.length > left:
+            return False
+        while left > 0 and not self._answer.isclosed():
+            count = self.readinto(buffer)
+            if count == 0:
+                break
+            left -= count
+        return self._answer.isclosed()
+
+    def _break(self, error: Exception) -> None:
+        cause = self._wire.error or error
+        self._broken = failures.from_exception(cause, self.origin.authority)
+        self._broken.__cause__ = cause
+
+    def _broke_off(self) -> UnreachableError:
+        return UnreachableError(
+            "unreachable",
+            f"the answer of {self.origin.authority} broke off with {self.length} bytes still to come",
+            temporary=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.close()

@@ -1,0 +1,126 @@
+"""Pooled keep-alive connections: one HTTP/1.1 exchange at a time on each, bounded in number for each origin.
+
+Not here: which host, what credentials, whether to try again (`session`).
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+
+from isthmus.errors import UnreachableError
+from isthmus.registry import failures
+from isthmus.registry.dial import dial
+from isthmus.registry.endpoint import Origin
+from isthmus.registry.exchange import Connection, Exchange, Response
+from isthmus.registry.options import ConnectionOptions
+from isthmus.registry.wire import Wire
+
+_MANY_ORIGINS = 32
+
+
+class Transport:
+    """Connections to any number of origins, at most `max_connections` to each; safe for threads."""
+
+    def __init__(self, options: ConnectionOptions, own_host: str) -> None:
+        self.requests = 0
+        self._options = options
+        self._own_host = own_host
+        self._lock = threading.Lock()
+        self._idle: dict[Origin, list[Connection]] = {}
+        self._slots: dict[Origin, threading.BoundedSemaphore] = {}
+        self._closed = False
+
+    def start(
+        self, origin: Origin, method: str, target: str, headers: Mapping[str, str], body: bytes = b"", *,
+        fresh: bool = False,
+    ) -> Exchange:  # fmt: skip
+        """Send the head and what body is there; more may follow with `Exchange.send`."""
+        release = self._slot(origin)
+        try:
+            connection, reused = self._connection(origin, fresh=fresh)
+        except BaseException:
+            release()
+            raise
+        exchange = Exchange(connection, self._give_back, release, reused=reused)
+        exchange.head(method, target, {"User-Agent": self._options.user_agent, **headers}, body)
+        return exchange
+
+    def request(
+        self, origin: Origin, method: str, target: str, headers: Mapping[str, str], body: bytes = b"", *,
+        repeatable: bool = True,
+    ) -> Response:  # fmt: skip
+        """A whole exchange. A kept connection that the host closed meanwhile is replaced at once."""
+        fresh = False
+        while True:
+            exchange: Exchange | None = None
+            try:
+                exchange = self.start(origin, method, target, headers, body, fresh=fresh)
+                return exchange.finish()
+            except UnreachableError as error:
+                if fresh or exchange is None or not (exchange.reused and repeatable and exchange.was_dropped):
+                    raise
+                del error
+                fresh = True
+
+    def close(self) -> None:
+        """Close idle connections; those in use close when they are given back."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, {}
+        for connections in idle.values():
+            for connection in connections:
+                connection.close()
+
+    def _give_back(self, connection: Connection) -> None:
+        """Keep a connection whose last exchange is over."""
+        with self._lock:
+            if not self._closed:
+                self._idle.setdefault(connection.origin, []).append(connection)
+                return
+        connection.close()
+
+    def _slot(self, origin: Origin) -> Callable[[], None]:
+        with self._lock:
+            self.requests += 1
+            slot = self._slots.get(origin)
+            if slot is None:
+                self._forget_some()
+                slot = self._slots[origin] = threading.BoundedSemaphore(self._options.max_connections)
+        # A thread may hold a connection and wait for a second one: never for ever.
+        if not slot.acquire(timeout=self._options.read_timeout):
+            raise UnreachableError(
+                "unreachable",
+                f"all {self._options.max_connections} connections to {origin.authority} are in use",
+                hint="allow more connections, or fewer jobs",
+                temporary=True,
+            )
+        return slot.release
+
+    def _forget_some(self) -> None:
+        """A host that redirects to ever new hosts must not fill the memory."""
+        if len(self._slots) < _MANY_ORIGINS:
+            return
+        for origin in list(self._slots):
+            if origin.host != self._own_host:
+                del self._slots[origin]
+                for connection in self._idle.pop(origin, []):
+                    connection.close()
+
+    def _connection(self, origin: Origin, *, fresh: bool) -> tuple[Connection, bool]:
+        while not fresh:
+            with self._lock:
+                idle = self._idle.get(origin)
+                if not idle:
+                    break
+                connection = idle.pop()
+            if connection.wire.is_quiet():
+                return connection, True
+            connection.close()
+        return self._connect(origin), False
+
+    def _connect(self, origin: Origin) -> Connection:
+        options = self._options
+        try:
+            sock = dial(origin, options, own_host=origin.host == self._own_host)
+        except OSError as error:
+            raise failures.from_exception(error, origin.authority) from error
+        return Connection.on(origin, Wire(sock, minimum_rate=options.minimum_rate, window=options.read_timeout))

@@ -1,0 +1,103 @@
+"""A socket that cannot keep us for ever: what `http.client` reads from and writes to.
+
+`http.client` bounds the length of lines and the number of headers, but not the time or the number of interim
+answers; this does. It also makes a failure late in a read give the bytes before it first. Not here: how the
+socket came to be (`dial`).
+"""
+
+import io
+import select
+import socket
+import time
+from typing import Any
+
+HEAD_LIMIT = 512 * 1024
+"""Bytes of interim answers and headers before one final answer."""
+
+_SLICE = 256 * 1024  # one sendall has one timeout, so it must not be for too many bytes
+
+
+class Wire:
+    """A connected socket. `error` is the failure that ended reading, if one did."""
+
+    def __init__(self, sock: socket.socket, *, minimum_rate: int, window: float) -> None:
+        self.error: OSError | None = None
+        self._sock = sock
+        self._minimum_rate = minimum_rate
+        self._window = window
+        self._head_left: int | None = None
+        self._waited = 0.0
+        self._received = 0
+        self._first = True
+
+    def expect_head(self) -> None:
+        """An answer is to come: its head is bounded, and the wait for its first byte only by the timeout."""
+        self._head_left, self._first, self._waited, self._received = HEAD_LIMIT, True, 0.0, 0
+
+    def expect_body(self) -> None:
+        """The head is read."""
+        self._head_left = None
+
+    def sendall(self, data: Any) -> None:
+        """As of a socket."""
+        with memoryview(data).cast("B") as view:
+            for start in range(0, len(view), _SLICE):
+                self._sock.sendall(view[start : start + _SLICE])
+
+    def receive(self, buffer: memoryview) -> int:
+        """Bytes that are there; 0 at the end and after a failure, which is then in `error`."""
+        if self.error is not None:
+            return 0
+        before = time.monotonic()
+        try:
+            count = self._sock.recv_into(buffer)
+            self._account(count, time.monotonic() - before)
+        except OSError as error:
+            self.error = error
+            return 0
+        return count
+
+    def _account(self, count: int, waited: float) -> None:
+        """Only time spent waiting counts, so that a slow disk or target is not held against the host."""
+        if self._head_left is not None:
+            self._head_left -= count
+            if self._head_left < 0:
+                raise OSError("headers without end")
+        if self._first:
+            self._first = False
+            return
+        self._waited += waited
+        self._received += count
+        if self._waited >= self._window:
+            if self._received < self._minimum_rate * self._waited and count:
+                raise TimeoutError(f"only {self._received} bytes in {self._waited:.0f} s")
+            self._waited, self._received = 0.0, 0
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """As of a socket; closing the file leaves the socket open."""
+        return io.BufferedReader(_Received(self))
+
+    def is_quiet(self) -> bool:
+        """Whether an idle connection can be used: neither closed nor spoken on by the other side."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN | select.POLLHUP | select.POLLERR)
+        return not poll.poll(0)
+
+    def close(self) -> None:
+        """Do nothing: `http.client` closes what it may still be reading from; `shut` is for its owner."""
+
+    def shut(self) -> None:
+        """Close the socket."""
+        self._sock.close()
+
+
+class _Received(io.RawIOBase):
+    def __init__(self, wire: Wire) -> None:
+        super().__init__()
+        self._wire = wire
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        return self._wire.receive(memoryview(buffer))
