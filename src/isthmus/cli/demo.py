@@ -21,7 +21,7 @@ def command(run: Run, keep: Path | None) -> int:
       isthmus demo
       isthmus demo --keep /tmp/crossing
     """
-    from isthmus.demo import run_demo
+    from isthmus.demo.run import run_demo
 
     report = run_demo(keep, run.note)
     document = {

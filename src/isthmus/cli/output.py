@@ -35,7 +35,7 @@ def fail(error: IsthmusError, as_json: bool) -> int:
 
 def emit_json(document: Any) -> None:
     """Print one JSON document on standard output, with sorted keys nowhere changed."""
-    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
+    click.echo(msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2))
 
 
 def human_size(count: float) -> str:

@@ -51,9 +51,9 @@ def command(
     where = store or run.store_path
     if dry_run:
         size = sum(entry.size for entry in lock.references)
-        document = {"dry_run": True, "references": len(lock.references), "bytes_at_most": size}
+        planned = {"dry_run": True, "references": len(lock.references), "bytes_at_most": size}
         run.emit(
-            document, f"would pull {len(lock.references)} references, at most {human_size(size)}, into {where}"
+            planned, f"would pull {len(lock.references)} references, at most {human_size(size)}, into {where}"
         )
         return 0
     options = connection_options(ca, insecure, plain_http, jobs)

@@ -39,7 +39,7 @@ def command(run: Run, sources: tuple[str, ...], out: Path | None, why: str | Non
     """
     inventory = scan_platform(run, sources)
     if out:
-        out.write_bytes(msgspec.json.format(msgspec.json.encode(inventory), indent=2) + b"\n")
+        out.write_bytes(msgspec.json.format(msgspec.json.encode(inventory, enc_hook=str), indent=2) + b"\n")
     if why:
         return _explain(run, inventory, why)
     run.emit(inventory, lambda: _show(inventory, show_all))

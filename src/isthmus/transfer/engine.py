@@ -50,21 +50,28 @@ def copy(
     jobs: int = 4,
     progress: Progress = silent,
     known: Known = lambda _: None,
+    manifests_prove_blobs: bool = False,
 ) -> CopyResult:
     """Copy every item; returns only when all is there, otherwise raises the first error.
 
-    `known` may answer with a manifest that need not be fetched again, for instance from the sink. What was
-    moved before an error is kept by the sink, so that the next run moves only the rest.
+    `known` may answer with a manifest that need not be fetched again, for instance from the sink.
+    `manifests_prove_blobs` says that the sink holds all that its manifests name, as registries do; a store is
+    asked for every blob instead, since a file may have been removed. What was moved before an error is kept
+    by the sink, so that the next run moves only the rest.
     """
     started = time.monotonic()
     stop = StopFlag()
     fetcher = _Fetcher(known)
     trees = run_all(fetcher.tree, items, jobs, stop)
-    routes = _routes(list(zip(items, trees, strict=True)), sink, jobs, stop)
+    pairs = list(zip(items, trees, strict=True))
+    whole = [False] * len(pairs)
+    if manifests_prove_blobs:
+        whole = run_all(lambda pair: _is_whole(pair[0], pair[1], sink), pairs, jobs, stop)
+    routes = _routes(pairs, whole)
     meter = Meter(sum(route.blob.size for route in routes), progress)
     mover = BlobMover(sink, meter, stop)
     moved = run_all(mover.move, routes, jobs, stop)
-    run_all(lambda pair: _publish(pair[0], pair[1], sink), list(zip(items, trees, strict=True)), jobs, stop)
+    run_all(lambda pair: _publish(pair[0], pair[1], sink), pairs, jobs, stop)
     return CopyResult(
         references=len(items),
         blobs=sum(1 for outcome in moved if outcome.bytes or outcome.uploads),
@@ -103,9 +110,8 @@ class _Fetcher:
         return found
 
 
-def _routes(pairs: Sequence[tuple[CopyItem, Tree]], sink: Sink, jobs: int, stop: StopFlag) -> list[BlobRoute]:
+def _routes(pairs: Sequence[tuple[CopyItem, Tree]], whole: Sequence[bool]) -> list[BlobRoute]:
     """Each unique blob with all the places it can come from and must go to, largest first."""
-    whole = run_all(lambda pair: _is_whole(pair[0], pair[1], sink), pairs, jobs, stop)
     origins: dict[Descriptor, dict[tuple[int, str], tuple[Source, str]]] = {}
     targets: dict[Descriptor, dict[str, None]] = {}
     holders: dict[Descriptor, str] = {}
@@ -128,12 +134,7 @@ def _routes(pairs: Sequence[tuple[CopyItem, Tree]], sink: Sink, jobs: int, stop:
 
 
 def _is_whole(item: CopyItem, tree: Tree, sink: Sink) -> bool:
-    """Whether the sink holds the item already: it accepts a manifest only when all that it names is there.
-
-    Holds for registries. A store is asked for every blob instead, since a file may have been removed.
-    """
-    if not getattr(sink, "manifests_prove_blobs", False):
-        return False
+    """Whether the sink holds the item already, as far as its manifests tell."""
     return all(sink.has_manifest(item.sink_repository, manifest.digest) for manifest in tree.everything)
 
 

@@ -86,7 +86,7 @@ def push(
                 referrers=_all_referrers(store, reference.repository, stored.descriptor.digest),
             )
         )
-    return copy(items, registry, jobs, progress)
+    return copy(items, registry, jobs, progress, manifests_prove_blobs=True)
 
 
 def mirror(
@@ -115,7 +115,7 @@ def mirror(
         )
         for entry, reference in zip(wanted, parsed, strict=True)
     ]
-    return copy(items, registry, jobs, progress)
+    return copy(items, registry, jobs, progress, manifests_prove_blobs=True)
 
 
 class StoreView:
