@@ -30,11 +30,15 @@ _MAX_DEPTH = 60
 
 
 class PodSpec(msgspec.Struct, frozen=True):
-    """A pod specification and the path to it; `certain` where Kubernetes itself runs the object."""
+    """A pod specification and the path to it; `certain` where Kubernetes itself runs the object.
+
+    `parent` is what holds it as its `spec`, with the pod's metadata, unless that is the object itself.
+    """
 
     path: str
     data: Mapping[str, Any]
     certain: bool = True
+    parent: Mapping[str, Any] | None = None
 
 
 def pod_specs(document: Document) -> Iterator[PodSpec]:
@@ -45,14 +49,14 @@ def pod_specs(document: Document) -> Iterator[PodSpec]:
     keys = _PATHS.get((document.group, document.kind))
     if keys is None:
         if document.kind not in ("CustomResourceDefinition", "ConfigMap", "Secret"):
-            yield from _embedded(document.data, "", 0)
+            yield from _embedded(document.data, "", 0, None)
         return
-    data, path = document.data, ""
+    data, path, parent = document.data, "", None
     for key in keys:
-        data = data.get(key) if isinstance(data, Mapping) else None
+        parent, data = data, data.get(key) if isinstance(data, Mapping) else None
         path = key_path(path, key)
     if isinstance(data, Mapping):
-        yield PodSpec(path, data)
+        yield PodSpec(path, data, parent=parent if len(keys) > 1 else None)
 
 
 def is_workload(group: str, kind: str) -> bool:
@@ -60,20 +64,20 @@ def is_workload(group: str, kind: str) -> bool:
     return (group, kind) in _PATHS
 
 
-def _embedded(data: Any, path: str, depth: int) -> Iterator[PodSpec]:
+def _embedded(data: Any, path: str, depth: int, parent: Mapping[str, Any] | None) -> Iterator[PodSpec]:
     if depth > _MAX_DEPTH:
         return
     if isinstance(data, Mapping):
         if any(_has_images(data.get(name)) for name in ("containers", "initContainers")):
-            yield PodSpec(path, data, certain=False)
+            yield PodSpec(path, data, certain=False, parent=parent if depth > 1 else None)
             return
         for key, value in data.items():
             if isinstance(value, dict | list):
-                yield from _embedded(value, key_path(path, key), depth + 1)
+                yield from _embedded(value, key_path(path, key), depth + 1, data)
     elif isinstance(data, list):
         for index, value in enumerate(data):
             if isinstance(value, dict | list):
-                yield from _embedded(value, index_path(path, index), depth + 1)
+                yield from _embedded(value, index_path(path, index), depth + 1, None)
 
 
 def _has_images(value: Any) -> bool:

@@ -14,6 +14,9 @@ from isthmus.scan.rules import all_rules
 from isthmus.scan.source import SourceSpec, reader
 from isthmus.scan.view import View
 
+MAX_NESTING = 3
+"""How deep objects are looked for in ConfigMaps that are in ConfigMaps."""
+
 
 def scan(specs: Iterable[SourceSpec | str]) -> Inventory:
     """Everything that the platform described by these sources will ask for.
@@ -29,9 +32,17 @@ def scan(specs: Iterable[SourceSpec | str]) -> Inventory:
 def apply_rules(document: Document) -> Iterator[Ref | Endpoint | Item]:
     """What the rules find in one document, the items of a list each as a document of its own."""
     for single in expand(document):
-        view = View(single)
-        for rule in all_rules():
-            yield from rule(view)
+        yield from _view(View(single), 0)
+
+
+def _view(view: View, depth: int) -> Iterator[Ref | Endpoint | Item]:
+    for rule in all_rules():
+        yield from rule(view)
+    if depth < MAX_NESTING:
+        for tree in view.objects:
+            inner = Document(view.document.source, tree.data, view.when, view.document.note)
+            for single in expand(inner):
+                yield from _view(View(single, f"{view.object_id} {view.prefix}{tree.path}", "likely"), depth + 1)
 
 
 def expand(document: Document) -> Iterator[Document]:

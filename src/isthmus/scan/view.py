@@ -13,6 +13,7 @@ from isthmus.errors import IsthmusError
 from isthmus.inventory.model import Confidence, Endpoint, Finding, Item, Kind, Ref, When
 from isthmus.oci import Reference
 from isthmus.scan.document import Document, list_at, text_at
+from isthmus.scan.embedded import Text, Tree, config_trees
 from isthmus.scan.paths import index_path, key_path
 from isthmus.scan.pod_specs import PodSpec, pod_specs
 
@@ -58,6 +59,42 @@ class View:
             for index, container in enumerate(list_at(pod.data, name))
             if isinstance(container, Mapping)
         ]
+
+    @cached_property
+    def is_config(self) -> bool:
+        """Whether the document is data for programs: a ConfigMap or a Secret."""
+        return self.document.kind in ("ConfigMap", "Secret") and self.document.group == ""
+
+    @cached_property
+    def parts(self) -> tuple[list[Tree], list[Text], list[Tree]]:
+        """Settings, text of no known form, and Kubernetes objects inside the document."""
+        trees: list[Tree] = []
+        texts: list[Text] = []
+        objects: list[Tree] = []
+        found = config_trees(self.document.data) if self.is_config else iter([Tree("", self.document.data)])
+        for part in found:
+            if isinstance(part, Text):
+                texts.append(part)
+            elif part.form and text_at(part.data, "kind") and text_at(part.data, "apiVersion"):
+                objects.append(part)
+            else:
+                trees.append(part)
+        return trees, texts, objects
+
+    @property
+    def trees(self) -> list[Tree]:
+        """The settings in the document: itself, or what a ConfigMap or Secret holds."""
+        return self.parts[0]
+
+    @property
+    def texts(self) -> list[Text]:
+        """Texts of no known form in a ConfigMap or Secret."""
+        return self.parts[1]
+
+    @property
+    def objects(self) -> list[Tree]:
+        """Kubernetes objects in a ConfigMap or Secret."""
+        return self.parts[2]
 
     def finding(
         self, path: str, rule: str, confidence: Confidence = "certain", when: When = "always", note: str = ""

@@ -13,7 +13,7 @@ from isthmus.scan.view import View
 
 Rule: TypeAlias = Callable[[View], Iterator[Ref | Endpoint | Item]]
 
-RULES = ("pods",)
+RULES = ("pods", "arguments", "environment", "config_data", "annotations")
 
 
 @cache
