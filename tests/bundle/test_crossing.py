@@ -3,7 +3,9 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,12 +14,12 @@ from isthmus.bundle import (
     KeyPaths,
     load_private_key,
     load_public_key,
-    open_volume,
     pack,
     plan_bundle,
     unpack,
     verify,
 )
+from isthmus.bundle.volume import VolumeFile
 from isthmus.errors import IncompleteError, UsageError, VerificationError
 from isthmus.oci import Platform
 from isthmus.store import Store
@@ -88,20 +90,41 @@ def test_a_few_now_and_the_rest_later(signed: Bundle, tmp_path: Path) -> None:
     assert tree(site) == signed.tree
 
 
-def test_what_is_staged_is_not_read_again(signed: Bundle, tmp_path: Path) -> None:
-    """Volumes seen before may meanwhile have rotted in their payloads: only their structure is looked at."""
+def test_what_was_seen_intact_is_not_read_again(
+    signed: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     media = tmp_path / "media"
     shutil.copytree(signed.out, media)
     last = media / signed.volumes[-1].name
     last.rename(tmp_path / last.name)
     with pytest.raises(IncompleteError):
         unpack([media], tmp_path / "site")
-    first = media / signed.volumes[0].name
-    records = list(open_volume(first).records())
-    data = bytearray(first.read_bytes())
-    data[records[1].placed.position + 112] ^= 1
-    first.write_bytes(data)
+    read: set[str] = set()
+    payload = VolumeFile.payload
+
+    def counted(self: VolumeFile, *args: Any, **kwargs: Any) -> Iterator[memoryview]:
+        read.add(self.path.name)
+        return payload(self, *args, **kwargs)
+
+    monkeypatch.setattr(VolumeFile, "payload", counted)
     unpack([media, tmp_path / last.name], tmp_path / "site")
+    assert read == {last.name}
+    assert tree(tmp_path / "site") == signed.tree
+
+
+def test_what_has_changed_since_it_was_seen_is_read_again(signed: Bundle, tmp_path: Path) -> None:
+    media = tmp_path / "media"
+    shutil.copytree(signed.out, media)
+    (media / signed.volumes[-1].name).unlink()
+    with pytest.raises(IncompleteError):
+        unpack([media], tmp_path / "site")
+    first = media / signed.volumes[0].name
+    data = bytearray(first.read_bytes())
+    data[60_000] ^= 1
+    first.write_bytes(data)
+    with pytest.raises(VerificationError, match=first.name):
+        unpack([media], tmp_path / "site")
+    unpack([signed.out], tmp_path / "site")
     assert tree(tmp_path / "site") == signed.tree
 
 
@@ -118,7 +141,9 @@ def test_into_a_store_that_has_something(signed: Bundle, foreign: Bundle, tmp_pa
 
 
 def test_companions_are_for_common_tools(signed: Bundle, keys: KeyPaths) -> None:
-    assert subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=signed.out, check=False).returncode == 0
+    assert (
+        subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=signed.out, check=False).returncode == 0
+    )
     if shutil.which("openssl"):
         command = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", str(keys.public), "-rawin"]
         command += ["-in", "manifest.json", "-sigfile", "manifest.sig"]
@@ -141,7 +166,9 @@ def test_packing_again_writes_only_what_is_lost_or_damaged(signed: Bundle, keys:
     assert {path: os.stat(path).st_ino for path in kept} == kept
 
 
-def test_another_bundle_is_never_overwritten(signed: Bundle, foreign: Bundle, keys: KeyPaths, tmp_path: Path) -> None:
+def test_another_bundle_is_never_overwritten(
+    signed: Bundle, foreign: Bundle, keys: KeyPaths, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     shutil.copytree(foreign.out, out)
     before = everything(out)
@@ -217,7 +244,10 @@ def test_progress_ends_at_the_total(signed: Bundle, tmp_path: Path) -> None:
     with Store.open(signed.source) as store:
         pack(signed.plan, store, tmp_path / "out", progress=lambda *step: seen.append(step))
     assert seen[-1][0] == seen[-1][1] == signed.plan.size
-    for run in (lambda step: verify([tmp_path / "out"], progress=step), lambda step: unpack([tmp_path / "out"], tmp_path / "s", progress=step)):
+    for run in (
+        lambda step: verify([tmp_path / "out"], progress=step),
+        lambda step: unpack([tmp_path / "out"], tmp_path / "s", progress=step),
+    ):
         seen.clear()
         run(lambda *step: seen.append(step))
         assert seen[-1][0] == seen[-1][1] > 0

@@ -214,7 +214,9 @@ def _try_fit(manifest: BundleManifest, limit: int | None) -> BundlePlan | int:
     size = 0
     for attempt in count():
         volumes = _split(manifest.blobs, limit if attempt else None, size)
-        tables = tuple(VolumeTable(tuple(v), volume_size([size, *(record.length for record in v)])) for v in volumes)
+        tables = tuple(
+            VolumeTable(tuple(v), volume_size([size, *(record.length for record in v)])) for v in volumes
+        )
         fitted = msgspec.structs.replace(manifest, volumes=tables, volume_size=limit)
         raw = canonical(fitted)
         if attempt and len(raw) <= size:

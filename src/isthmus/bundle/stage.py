@@ -1,16 +1,21 @@
 """From the records of volumes to verified blobs in a staging directory.
 
-What is staged, or in the store already, is not read again. Not here: the store's own change (`unpacking`).
+Whatever is given is verified, even where its blobs are here already; only what this staging directory saw
+intact before, in the same unchanged file, is not read again. Not here: the store's own change (`unpacking`).
 """
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from isthmus.bundle.layout import Kind, RecordHeader
+from isthmus.bundle.layout import RecordHeader
 from isthmus.bundle.manifest import BundleManifest
 from isthmus.bundle.problems import Problem
 from isthmus.bundle.progress import Progress
 from isthmus.bundle.verifying import DamageReport
-from isthmus.bundle.volume import Record, Volume, VolumeFile, new_buffer, open_regular
+from isthmus.bundle.volume import Record, Volume, VolumeFile, medium_failed, new_buffer, open_regular
 from isthmus.errors import UsageError, VerificationError
 from isthmus.store import Staging, Store
 
@@ -36,12 +41,22 @@ class Stage:
         blobs = enumerate(self.manifest.blobs)
         return {number for number, blob in blobs if not (self.has(number) or self.staging.complete(*blob))}
 
+    def holds(self, record: Record) -> bool:
+        """Whether nothing of a record is lacking."""
+        header, segment = record.placed.header, record.placed.segment
+        if header is None or segment is None or self.has(segment.blob):
+            return True
+        start, end = header.offset, header.offset + header.length
+        holes = self.staging.missing(header.digest, header.total)
+        return bool(header.length) and all(hole_end <= start or hole >= end for hole, hole_end in holes)
+
     def take(self, file: VolumeFile, record: Record) -> None:
         """Read, verify and keep one record. Raises VerificationError where it is damaged."""
-        header, segment = record.placed.header, record.placed.segment
-        if header is None or segment is None or header.kind != Kind.BLOB or self.has(segment.blob):
-            return
-        if record.is_whole:
+        header = record.placed.header
+        if header is None or self.holds(record):
+            for _ in file.payload(record, self._buffer):
+                pass
+        elif record.is_whole:
             self._take_whole(file, record, header)
         else:
             self._take_segment(file, record, header)
@@ -66,13 +81,45 @@ class Stage:
                     return
 
     def _take_segment(self, file: VolumeFile, record: Record, header: RecordHeader) -> None:
-        digest, total = header.digest, header.total
-        with self.staging.write_at(digest, total, header.offset, header.length) as writer:
-            if writer.offset == header.offset:
-                for piece in file.payload(record, self._buffer):
-                    writer.write(piece)
-                writer.commit()
-        self.staging.complete(digest, total)
+        with self.staging.write_at(header.digest, header.total, header.offset, header.length) as writer:
+            for piece in file.payload(record, self._buffer):
+                writer.write(piece)
+            writer.commit()
+        self.staging.complete(header.digest, header.total)
+
+
+class Seen:
+    """Which of a volume's records were seen intact: as many of the first as its file has bytes."""
+
+    def __init__(self, directory: Path, volume: Volume, file: VolumeFile) -> None:
+        self._path = directory / f"{volume.number}-{file.identity}"
+        try:
+            directory.mkdir(exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._descriptor = os.open(self._path, flags, 0o644)
+            self.before = os.fstat(self._descriptor).st_size
+        except OSError as error:
+            raise medium_failed(error, self._path) from error
+        self._in_a_row = 0
+        self._unbroken = True
+
+    def note(self, *, intact: bool) -> None:
+        """Take note of the next record."""
+        self._unbroken = self._unbroken and intact
+        self._in_a_row += 1
+        if self._unbroken and self._in_a_row > self.before:
+            try:
+                os.write(self._descriptor, b".")
+            except OSError as error:
+                raise medium_failed(error, self._path) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        os.close(self._descriptor)
 
 
 def stage_volumes(volumes: Sequence[Volume], stage: Stage, progress: Progress | None) -> list[Problem]:
@@ -83,12 +130,11 @@ def stage_volumes(volumes: Sequence[Volume], stage: Stage, progress: Progress | 
     for volume in volumes:
         damage = DamageReport(volume)
         try:
-            with open_regular(volume.path) as file:
-                for record in volume.records():
-                    try:
-                        stage.take(file, record)
-                    except VerificationError as error:
-                        damage.add(record, error.message)
+            with open_regular(volume.path) as file, Seen(stage.staging.path / "seen", volume, file) as seen:
+                for number, record in enumerate(volume.records()):
+                    seen.note(
+                        intact=(number < seen.before and stage.holds(record)) or _take(stage, file, record, damage)
+                    )
                     done += record.placed.length
                     if progress:
                         progress(done, total, volume.path.name)
@@ -96,3 +142,12 @@ def stage_volumes(volumes: Sequence[Volume], stage: Stage, progress: Progress | 
             damage.whole(error.message)
         problems.extend(damage.problem())
     return problems
+
+
+def _take(stage: Stage, file: VolumeFile, record: Record, damage: DamageReport) -> bool:
+    try:
+        stage.take(file, record)
+    except VerificationError as error:
+        damage.add(record, error.message)
+        return False
+    return True

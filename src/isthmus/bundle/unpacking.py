@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus.bundle.keys import PublicKey
+from isthmus.bundle.layout import Kind
 from isthmus.bundle.manifest import BundleManifest
 from isthmus.bundle.problems import MissingVolume, error_for
 from isthmus.bundle.progress import Progress
@@ -126,7 +127,8 @@ def _still_needed(given: VolumeSet, stage: Stage) -> list[MissingVolume]:
     manifest = stage.manifest
     result = []
     for missing in given.missing:
-        needed = lacking & {record.blob for record in manifest.volumes[missing.volume - 1].records}
+        records = manifest.volumes[missing.volume - 1].records
+        needed = lacking & {record.blob for record in records if record.kind == Kind.BLOB}
         if needed:
             result.append(MissingVolume(missing.volume, missing.file, missing.size, manifest.affected(needed)))
     return result

@@ -151,11 +151,15 @@ def inspect(path: Path, known: KnownContents) -> Inspection:
 
 
 class VolumeFile:
-    """A file that is read at given places, and never blocks on what is not a plain file."""
+    """A file that is read at given places, and never blocks on what is not a plain file.
 
-    def __init__(self, descriptor: int, path: Path, size: int) -> None:
+    `identity` tells whether it is the same file as last time, and unchanged.
+    """
+
+    def __init__(self, descriptor: int, path: Path, found: os.stat_result) -> None:
         self.path = path
-        self.size = size
+        self.size = found.st_size
+        self.identity = f"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}-{found.st_ctime_ns:x}"
         self._descriptor = descriptor
 
     def at(self, position: int, length: int) -> bytes:
@@ -245,7 +249,7 @@ def open_regular(path: Path) -> VolumeFile:
     if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
         raise UsageError("invalid-input", "it is not a plain file", where=str(path))
-    return VolumeFile(descriptor, path, found.st_size)
+    return VolumeFile(descriptor, path, found)
 
 
 def new_buffer() -> memoryview:
