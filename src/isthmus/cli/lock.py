@@ -83,7 +83,7 @@ def _refuse_incomplete(resolution: Resolution, inventory: Inventory, incomplete:
     failures = resolution.failures
     # Where nothing could be reached at all, that is the news, not that every single image is missing.
     away = [f for f in failures if isinstance(f.error, UnreachableError) and f.error.code != "not-found"]
-    listed = [f"{failure.reference.name}: {failure.error}" for failure in failures]
+    listed = [f"{failure.reference.name}: {failure.error.message}" for failure in failures]
     if away:
         first = away[0].error
         raise UnreachableError(

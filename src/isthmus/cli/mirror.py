@@ -76,7 +76,7 @@ def _lock_now(
     inventory = scan_platform(run, sources)
     wanted = references_to_lock(run, inventory, ())
     resolution = resolve(wanted, registries, platforms, max(jobs, 8))
-    listed = [f"{failure.reference.name}: {failure.error}" for failure in resolution.failures]
+    listed = [f"{failure.reference.name}: {failure.error.message}" for failure in resolution.failures]
     listed += [f"{item.what}: {item.why}" for item in inventory.unresolved]
     if listed:
         raise IncompleteError("unresolved", f"{len(listed)} items could not be resolved", items=listed)

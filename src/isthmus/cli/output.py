@@ -24,10 +24,12 @@ def fail(error: IsthmusError, as_json: bool) -> int:
     if as_json:
         emit_json(error.as_document())
     click.secho(f"error[{error.code}]: {error}", fg="red", err=True)
-    for item in error.items[:MAX_LISTED]:
-        click.echo(f"  - {item}", err=True)
-    if len(error.items) > MAX_LISTED:
-        click.echo(f"  … and {len(error.items) - MAX_LISTED} more; --json lists all", err=True)
+    # Items that are documents are for machines; their message says the same to people.
+    lines = [item for item in error.items if isinstance(item, str)]
+    for line in lines[:MAX_LISTED]:
+        click.echo(f"  - {line}", err=True)
+    if len(lines) > MAX_LISTED:
+        click.echo(f"  … and {len(lines) - MAX_LISTED} more; --json lists all", err=True)
     if error.hint:
         click.echo(f"  hint: {error.hint}", err=True)
     return error.status

@@ -45,9 +45,12 @@ def command(
         raise UsageError("wrong-usage", "--tls-cert and --tls-key go together")
     host, port = split_address(listen)
     where = store or run.store_path
-    run.note(f"Serving {where} on {listen}; Ctrl-C stops.")
     names = MirrorMap(mapping=parse_mapping(mapping), prefix=prefix.strip("/"))
-    serve_forever(where, host, port, names, tls_cert, tls_key)
+
+    def ready(address: str) -> None:
+        run.note(f"Serving {where} at {'https' if tls_cert else 'http'}://{address}; Ctrl-C stops.")
+
+    serve_forever(where, host, port, names, tls_cert, tls_key, ready=ready)
     return 0
 
 

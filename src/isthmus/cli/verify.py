@@ -48,6 +48,8 @@ def _show(found: Verification) -> None:
         click.echo(f"signed by {found.signed_by}")
     elif found.claimed_by:
         click.echo(f"says that it is signed by {', '.join(found.claimed_by)}; give --key to verify that")
+    elif any(problem.code == "bad-signature" for problem in found.damaged):
+        click.secho("not signed by any of the given keys", fg="red")
     else:
         click.echo("not signed")
     for problem in found.damaged:
@@ -57,7 +59,7 @@ def _show(found: Verification) -> None:
         click.secho(f"missing: {volume.file} ({human_size(volume.size)})", fg="yellow")
         _list(volume.references)
     if found.complete:
-        click.secho(f"complete: {len(found.references)} references", fg="green")
+        click.secho("complete", fg="green")
 
 
 def _list(references: tuple[str, ...]) -> None:

@@ -1,0 +1,125 @@
+"""The command line's contract: exit statuses, the one JSON document, lazy imports, help that says how."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from isthmus.cli.command import parse_size
+from isthmus.cli.main import COMMANDS, cli, run
+from isthmus.cli.output import human_size
+from isthmus.cli.targets import split_target
+from isthmus.errors import CODES, UsageError
+
+
+def outcome(*arguments: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "isthmus", *arguments], cwd=cwd, input=stdin, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "keys"])
+def test_every_command_explains_itself_with_an_example(name: str) -> None:
+    result = CliRunner().invoke(cli, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert "isthmus " + name in result.output
+    assert "Example" in result.output
+    if name != "completion":
+        for option in ("--json", "--verbose", "--quiet", "--file", "--workspace"):
+            assert option in result.output
+
+
+def test_help_and_version_import_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys; from isthmus.cli.main import run; run(['--help']); "
+        "heavy = {'aiohttp', 'yaml', 'cryptography', 'rich', 'isthmus.registry', 'isthmus.store'}; "
+        "heavy &= set(sys.modules); "
+        "sys.exit(len(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "code"),
+    [
+        (["frobnicate"], 2, "wrong-usage"),
+        (["scan", "--no-such-option"], 2, "wrong-usage"),
+        (["scan"], 2, "wrong-usage"),
+        (["scan", "nonsense:x"], 2, "invalid-source"),
+        (["pull"], 2, "file-not-found"),
+        (["pack", "--out", "b"], 2, "store-not-found"),
+        (["pack", "--out", "b", "--volume-size", "many"], 2, "invalid-size"),
+        (["push", "--to", "http://registry"], 2, "store-not-found"),
+        (["lock", "images:list.txt"], 5, "unreachable"),
+    ],
+)
+def test_statuses_and_codes(tmp_path: Path, arguments: list[str], status: int, code: str) -> None:
+    (tmp_path / "list.txt").write_text("registry.invalid/nothing:1\n")
+    done = outcome(*arguments, "--json", cwd=tmp_path)
+    assert done.returncode == status, done.stdout + done.stderr
+    error = json.loads(done.stdout)["error"]
+    assert (error["code"], error["status"]) == (code, status)
+    assert error["message"]
+    assert code in CODES
+
+
+def test_what_cannot_be_read_is_listed_and_fails(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("a: [1\n")
+    done = outcome("scan", "manifests:bad.yaml", "--json", cwd=tmp_path)
+    assert done.returncode == 3
+    document = json.loads(done.stdout)
+    assert "bad.yaml" in json.dumps(document["unresolved"])
+
+
+def test_a_fault_of_ours_leaves_a_traceback_in_a_file(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("isthmus.cli.main.cli.main", lambda *_, **__: 1 / 0)
+    assert run(["scan", "--json"]) == 1
+    error = json.loads(capsys.readouterr().out)["error"]
+    path = Path(error["hint"].rpartition(" ")[2])
+    assert "ZeroDivisionError" in path.read_text()
+    assert path.parent == tmp_path
+
+
+def test_init_writes_a_file_that_is_valid_and_is_not_overwritten(tmp_path: Path) -> None:
+    from isthmus.inventory.config_file import load_config
+
+    for preset in ("generic", "ck8s"):
+        assert outcome("init", preset, "--preset", preset, cwd=tmp_path).returncode == 0
+        assert load_config(tmp_path / preset / "isthmus.yaml").site.domain == "air-gapped.internal"
+    again = outcome("init", "generic", "--json", cwd=tmp_path)
+    assert (again.returncode, json.loads(again.stdout)["error"]["code"]) == (2, "file-exists")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("1", 1), ("650MB", 650_000_000), ("4GiB", 4 << 30), ("1.5 kB", 1500), ("2t", 2 * 10**12)]
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "0", "1XB", "inf", "nan", "9999999999TB"])
+def test_sizes_that_are_none(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_size(text)
+    assert caught.value.code == "invalid-size"
+
+
+def test_targets() -> None:
+    host, mapping = split_target("registry.site:5000", "prefix")
+    assert (host, mapping.prefix) == ("registry.site:5000", "mirror")
+    assert split_target("registry.site/a/b", "prefix")[1].prefix == "a/b"
+    assert split_target("registry.site", "flat")[1].prefix == ""
+    for wrong in ("https://registry.site", "registry.site/UPPER"):
+        with pytest.raises(UsageError):
+            split_target(wrong, "prefix")
+
+
+def test_human_sizes() -> None:
+    sizes = [human_size(n) for n in (0, 999, 1500, 2.5e9, 3e18)]
+    assert sizes == ["0 B", "999 B", "1.5 kB", "2.5 GB", "3000.0 PB"]
