@@ -65,7 +65,7 @@ def test_overwritten_in_the_middle(filled: tuple[Path, str, str], at: int) -> No
 
 
 def test_damaged_while_it_is_open(filled: tuple[Path, str, str]) -> None:
-    place, image, referrer = filled
+    place, _, referrer = filled
     with Store.open(place) as store:
         digest = store.references()[0].descriptor.digest
         assert len(store.referrers("x", digest)) == 1
@@ -102,7 +102,7 @@ def test_lies_are_not_believed(filled: tuple[Path, str, str]) -> None:
 
 
 def test_images_added_by_another_tool(filled: tuple[Path, str, str], tmp_path: Path) -> None:
-    place, image, referrer = filled
+    place, _, referrer = filled
     with Store.open(place) as store, Store.create(tmp_path / "other") as other:
         digest = store.references()[0].descriptor.digest
         assert len(store.referrers("x", digest)) == 1
@@ -121,7 +121,7 @@ def test_images_added_by_another_tool(filled: tuple[Path, str, str], tmp_path: P
 
 
 def test_an_interrupted_write_leaves_no_false_referrer(filled: tuple[Path, str, str]) -> None:
-    place, image, referrer = filled
+    place = filled[0]
     with Store.open(place) as store:
         digest = store.references()[0].descriptor.digest
         store.blob_path(store.referrers("x", digest)[0].digest).unlink()

@@ -155,8 +155,7 @@ def file_size_limit(size: int) -> Iterator[None]:
 def test_a_write_that_fails_is_an_error_of_ours_and_can_be_resumed(store: Store) -> None:
     with store.write_blob("x", BLOB) as writer:
         with file_size_limit(2 * CHUNK + 100), pytest.raises(UnreachableError) as caught:
-            for at in range(0, len(DATA), CHUNK):
-                writer.write(memoryview(DATA)[at : at + CHUNK])
+            writer.write(memoryview(DATA))
         with pytest.raises(UnreachableError):
             writer.commit()
     assert caught.value.code == "io-failed"

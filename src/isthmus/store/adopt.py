@@ -64,6 +64,8 @@ def _move(
     try:
         os.rename(source, target)
     except OSError as error:
+        if error.errno == errno.ENOENT and blobs.size(digest) == size:
+            return False  # another process moved it
         if error.errno != errno.EXDEV:
             raise files.io_failed(error, target) from error
         _copy(staging, Descriptor("", digest, size), blobs, ingest_directory, durable=durable)

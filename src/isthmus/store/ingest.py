@@ -124,14 +124,19 @@ class HeldWriter:
         return
 
 
-def begin(directory: Path, blobs: BlobDirectory, blob: Descriptor, *, durable: bool) -> FileWriter | HeldWriter:
-    """A writer that goes on where an interrupted one stopped; the bytes that are there are hashed first."""
-    if blobs.size(blob.digest) == blob.size:
+def begin(
+    directory: Path, blobs: BlobDirectory, blob: Descriptor, *, durable: bool, replace: bool = False
+) -> FileWriter | HeldWriter:
+    """A writer that goes on where an interrupted one stopped; the bytes that are there are hashed first.
+
+    With `replace` a blob that is there already, but is known to be damaged, is written again.
+    """
+    if not replace and blobs.size(blob.digest) == blob.size:
         return HeldWriter(blob.size)
     files.make_directory(directory)
     descriptor, path = _free_slot(directory, blob.digest)
     try:
-        if blobs.size(blob.digest) == blob.size:  # another writer was faster
+        if not replace and blobs.size(blob.digest) == blob.size:  # another writer was faster
             files.remove_if_there(path)
             verifier = None
         else:

@@ -124,15 +124,18 @@ class Store:
     def write_blob(self, repository: str, blob: Descriptor) -> ingest.FileWriter | ingest.HeldWriter:
         """A writer that resumes; its `offset` is the blob's size where the blob is there already."""
         self._lease.protect(blob.digest)
-        return ingest.begin(self.path / layout.INGEST, self.blobs, blob, durable=self.durable)
+        return self._begin(blob)
+
+    def _begin(self, blob: Descriptor, *, replace: bool = False) -> ingest.FileWriter | ingest.HeldWriter:
+        place = self.path / layout.INGEST
+        return ingest.begin(place, self.blobs, blob, durable=self.durable, replace=replace)
 
     def put_manifest(self, repository: str, manifest: Manifest, tag: str = "") -> None:
         """Write a manifest under its digest and, with a tag, name it. For many names, use `set_references`."""
         self._lease.protect(manifest.digest)
         self._database.learn([manifest])
         if not self.has_manifest(repository, manifest.digest):
-            self.blobs.discard(manifest.digest)  # damaged, or it would have been had
-            with self.write_blob(repository, manifest.descriptor()) as writer:
+            with self._begin(manifest.descriptor(), replace=True) as writer:
                 writer.write(memoryview(manifest.raw)[writer.offset :])
                 writer.commit()
         if tag:
