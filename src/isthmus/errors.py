@@ -47,6 +47,7 @@ CODES: Mapping[str, str] = {
     "damaged-store": "the store holds something other than its names say",
     # 5: outside
     "unreachable": "a host could not be reached",
+    "cannot-listen": "an address to listen on is in use, not ours, or not allowed",
     "tls-failed": "a TLS connection could not be established or verified",
     "unauthorized": "a registry refused the credentials, or asked for some",
     "not-found": "a registry says that a manifest, blob or repository does not exist",

@@ -1,0 +1,116 @@
+"""A store as it is served: its names and reach, kept in memory, and made anew when the store changes.
+
+The only place of this room that waits for the store, in threads, so that the event loop never does. Not
+here: requests and responses.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections import OrderedDict
+
+from isthmus.errors import IncompleteError, IsthmusError
+from isthmus.inventory.mapping import MirrorMap
+from isthmus.oci import Descriptor, Digest, Manifest
+from isthmus.serve.names import Names, make_names
+from isthmus.serve.reach import Reach, find_reach
+from isthmus.store import Store
+
+MANIFEST_CACHE = 32 * 1024 * 1024
+"""Bytes of manifests kept in memory."""
+
+_RECENT = 2.0  # seconds for which a miss is believed without looking again
+_log = logging.getLogger("isthmus.serve")
+
+
+class Catalogue:
+    """Used on one event loop. Raises what the store raises, and `mapping-collision`, when it is made."""
+
+    def __init__(self, store: Store, mapping: MirrorMap) -> None:
+        self.store = store
+        self._mapping = mapping
+        self._mark = self._current_mark()
+        self._names = make_names(store.references(), mapping)
+        self._reaches: dict[str, asyncio.Task[Reach]] = {}
+        self._manifests: OrderedDict[Digest, Manifest] = OrderedDict()
+        self._manifest_bytes = 0
+        self._reading = asyncio.Lock()
+
+    async def names(self) -> Names:
+        """The names now; one look at the index file's status where nothing changed."""
+        if self._mark != self._current_mark():
+            async with self._reading:
+                mark = self._current_mark()
+                if self._mark != mark:
+                    await asyncio.to_thread(self._reload)
+                    self._mark = mark
+                    self._reaches.clear()
+        return self._names
+
+    def _reload(self) -> None:
+        try:
+            self._names = make_names(self.store.references(), self._mapping)
+        except IsthmusError as error:
+            _log.error("the store changed, but what it holds now cannot be served: %s", error)
+
+    def _current_mark(self) -> tuple[int, int, int]:
+        try:
+            found = os.stat(self.store.path / "index.json")
+        except OSError:
+            return (0, 0, 0)
+        return (found.st_ino, found.st_mtime_ns, found.st_size)
+
+    async def reach(self, names: Names, repository: str) -> Reach:
+        """What the repository leads to."""
+        task = self._reaches.get(repository)
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            roots = self._names.roots.get(repository, names.roots[repository])
+            task = asyncio.create_task(asyncio.to_thread(find_reach, self.store, repository, roots))
+            self._reaches[repository] = task
+        return await asyncio.shield(task)  # a client that goes away must not stop it for the others
+
+    async def reach_of(self, names: Names, repository: str, digest: Digest) -> Reach:
+        """As `reach`, looking again where the digest is not in it: a child or referrer may have come since."""
+        reach = await self.reach(names, repository)
+        if digest not in reach.sizes and time.monotonic() - reach.made_at > _RECENT:
+            self._reaches.pop(repository, None)
+            reach = await self.reach(names, repository)
+        return reach
+
+    async def manifest(self, digest: Digest) -> Manifest:
+        """Read and verified, or remembered as such. Raises IncompleteError `not-found`, `damaged-store`."""
+        manifest = self._manifests.get(digest)
+        if manifest is not None:
+            self._manifests.move_to_end(digest)
+            return manifest
+        manifest = await asyncio.to_thread(self.store.manifest_by_digest, digest)
+        if digest not in self._manifests:
+            self._manifests[digest] = manifest
+            self._manifest_bytes += manifest.size
+            while self._manifest_bytes > MANIFEST_CACHE:
+                self._manifest_bytes -= self._manifests.popitem(last=False)[1].size
+        return manifest
+
+    async def has(self, name: str, namespace: str | None, digest: Digest | None, tag: str) -> bool:
+        """Whether a manifest or blob is there by now."""
+        names = await self.names()
+        repository = names.repository(name, namespace)
+        if repository is None:
+            return False
+        wanted = digest or (found.digest if (found := names.tags[repository].get(tag)) else None)
+        if wanted is None:
+            return False
+        size = (await self.reach_of(names, repository, wanted)).sizes.get(wanted)
+        try:
+            return size is not None and self.store.blob_size(wanted) == size
+        except IsthmusError:
+            return False
+
+    def open(self, repository: str, digest: Digest, size: int) -> int:
+        """A file descriptor of a blob, which the caller closes. Raises `not-found`, also for a wrong size."""
+        with self.store.open_blob(repository, Descriptor("", digest, size)) as reader:
+            try:
+                return os.dup(reader.fileno())
+            except OSError as error:
+                raise IncompleteError("not-found", f"{digest} cannot be opened: {error.strerror}") from error

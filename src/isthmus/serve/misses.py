@@ -1,0 +1,78 @@
+"""What was asked for and is not there: the site operator's best diagnostic. Bounded, in memory only."""
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from isthmus.oci import Digest
+from isthmus.serve.target import Kind
+
+LIMIT = 10_000
+"""Different things remembered; a scanner's nonsense must not fill the memory."""
+
+
+@dataclass(frozen=True, order=True)
+class Wanted:
+    """One thing by its original name (`registry.k8s.io/pause:3.10`), and as what it was asked for."""
+
+    name: str
+    kind: Kind
+    asked: str = field(compare=False)
+    namespace: str | None = field(compare=False)
+    digest: Digest | None = field(compare=False)
+    tag: str = field(compare=False)
+
+
+@dataclass
+class _Count:
+    first: float
+    last: float
+    count: int = 0
+
+
+class Misses:
+    """Counts misses. Used on the event loop alone."""
+
+    def __init__(self) -> None:
+        self._counts: dict[Wanted, _Count] = {}
+        self._overflow = 0
+
+    def add(self, wanted: Wanted) -> None:
+        """Something was asked for in vain."""
+        now = time.time()
+        found = self._counts.get(wanted)
+        if found is None:
+            if len(self._counts) >= LIMIT:
+                self._overflow += 1
+                return
+            found = self._counts[wanted] = _Count(first=now, last=now)
+        found.last = now
+        found.count += 1
+
+    def forget(self, wanted: Wanted) -> None:
+        """It is there now; what was missed before a bundle came in is no longer missing."""
+        self._counts.pop(wanted, None)
+
+    def wanted(self) -> tuple[Wanted, ...]:
+        """Everything missed so far, sorted."""
+        return tuple(sorted(self._counts))
+
+    def document(self) -> dict[str, Any]:
+        """For people and machines; `overflow` counts requests for what was not remembered any more."""
+        items = [
+            {
+                "name": wanted.name,
+                "kind": wanted.kind,
+                "asked": wanted.asked,
+                "count": count.count,
+                "first": _time(count.first),
+                "last": _time(count.last),
+            }
+            for wanted, count in sorted(self._counts.items())
+        ]
+        return {"missing": items, "overflow": self._overflow}
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
