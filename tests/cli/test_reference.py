@@ -1,6 +1,7 @@
 """The generated pages say what the code says, and every error code is used and listed."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(("page", "make"), [("commands.md", reference.commands), ("errors.md", reference.errors)])
-def test_generated_pages_are_current(page: str, make, tmp_path: Path) -> None:
+def test_generated_pages_are_current(page: str, make: Callable[[], str], tmp_path: Path) -> None:
     reference.main(str(tmp_path))
     assert (ROOT / "docs" / page).read_text(encoding="utf-8") == (tmp_path / page).read_text(encoding="utf-8"), (
         "run 'make docs'"

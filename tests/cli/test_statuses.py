@@ -75,7 +75,9 @@ def test_what_cannot_be_read_is_listed_and_fails(tmp_path: Path) -> None:
     assert "bad.yaml" in json.dumps(document["unresolved"])
 
 
-def test_a_fault_of_ours_leaves_a_traceback_in_a_file(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_a_fault_of_ours_leaves_a_traceback_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setattr("isthmus.cli.main.cli.main", lambda *_, **__: 1 / 0)

@@ -10,14 +10,14 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.real.conftest import Upstream
+from tests.real.conftest import StartRegistry, Upstream
 from tests.real.containerd import Containerd
-from tests.real.docker_registry import DockerRegistry
-from tests.real.netns import ClosedNetwork
-from tests.real.programs import Program, output
+from tests.real.netns import ClosedNetwork, Namespace
+from tests.real.programs import Program, ProgramFailed, output
 from tests.real.skopeo import Skopeo
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -26,13 +26,14 @@ ISTHMUS = [sys.executable, "-m", "isthmus"]
 PORT = 5000
 
 
-def isthmus(*words: str | Path, cwd: Path) -> dict:
+def isthmus(*words: str | Path, cwd: Path) -> dict[str, Any]:
     """Run a command with --json and return its document."""
     done = subprocess.run(
         [*ISTHMUS, *map(str, words), "--json"], cwd=cwd, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, f"{words} ended with {done.returncode}: {done.stdout}\n{done.stderr}"
-    return json.loads(done.stdout)
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +92,7 @@ def served(inside: Path, network_namespace: ClosedNetwork) -> Iterator[str]:
         program.stop()
 
 
-def _answers(site, address: str) -> bool | None:
-    from tests.real.programs import ProgramFailed
-
+def _answers(site: Namespace, address: str) -> bool | None:
     try:
         site.output(sys.executable, "-c", f"import urllib.request as u; u.urlopen('http://{address}/healthz')")
     except ProgramFailed:
@@ -106,8 +105,8 @@ def test_containerd_pulls_everything_by_its_original_name(
     upstream: Upstream, outside: Path, inside: Path, served: str, containerd_in_namespace: Containerd
 ) -> None:
     lock = outside / "isthmus.lock"
-    certs = inside / "certs.d"
-    written = isthmus("configure", "--lock", lock, "--registry", f"http://{served}", "--out", certs, cwd=inside)
+    certs = inside / "site" / "containerd" / "certs.d"
+    written = isthmus("configure", "--lock", lock, "--registry", f"http://{served}", "--out", "site", cwd=inside)
     assert written["decisions"] == []
     for image in upstream.generation("v1"):
         assert containerd_in_namespace.pull(image.reference, certs) == image.digest
@@ -126,16 +125,17 @@ def test_skopeo_reads_the_store(upstream: Upstream, inside: Path, skopeo: Skopeo
 def test_check_finds_everything_and_what_is_taken_away(
     outside: Path, served: str, network_namespace: ClosedNetwork
 ) -> None:
-    words = ["check", "--lock", outside / "isthmus.lock", "--registry", served, "--plain-http", "--json"]
+    lock = str(outside / "isthmus.lock")
+    words = ["check", "--lock", lock, "--registry", served, "--plain-http", "--json"]
     document = json.loads(network_namespace.node.output(*ISTHMUS, *words))
     assert document["missing"] == document["stale"] == []
     assert document["present"] >= 15
 
 
 def test_pushed_to_another_registry_and_read_back(
-    upstream: Upstream, inside: Path, docker_registry, skopeo: Skopeo
+    upstream: Upstream, inside: Path, docker_registry: StartRegistry, skopeo: Skopeo
 ) -> None:
-    registry: DockerRegistry = docker_registry()
+    registry = docker_registry()
     pushed = isthmus("push", "--store", "store", "--to", registry.address, cwd=inside)
     assert pushed["references"] >= 15
     for image in upstream.generation("v1"):

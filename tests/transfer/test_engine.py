@@ -1,6 +1,8 @@
 """The copy engine between two stores: no network, every rule of it."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -36,6 +38,9 @@ class Source:
         return self.store.referrers(repository, digest)
 
 
+World: TypeAlias = "tuple[Source, Store, dict[str, Manifest]]"
+
+
 def items(source: Source, manifests: dict[str, Manifest]) -> list[CopyItem]:
     return [
         CopyItem(
@@ -51,13 +56,19 @@ def items(source: Source, manifests: dict[str, Manifest]) -> list[CopyItem]:
 
 
 @pytest.fixture
-def world(tmp_path: Path):
+def world(tmp_path: Path) -> Iterator[World]:
     manifests = fill(tmp_path / "source")
     with Store.open(tmp_path / "source") as source, Store.create(tmp_path / "sink") as sink:
         yield Source(source), sink, manifests
 
 
-def test_every_blob_and_manifest_moves_once(world) -> None:
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses between attempts that a test can wait for."""
+    monkeypatch.setattr("isthmus.transfer.blob.FIRST_PAUSE", 0.001)
+
+
+def test_every_blob_and_manifest_moves_once(world: World) -> None:
     source, sink, manifests = world
     result = copy(items(source, manifests), sink)
     opened = [digest for digest, _ in source.opened]
@@ -70,7 +81,7 @@ def test_every_blob_and_manifest_moves_once(world) -> None:
     ]
 
 
-def test_a_second_run_moves_nothing(world) -> None:
+def test_a_second_run_moves_nothing(world: World) -> None:
     source, sink, manifests = world
     first = copy(items(source, manifests), sink)
     source.opened.clear()
@@ -79,15 +90,14 @@ def test_a_second_run_moves_nothing(world) -> None:
     assert (again.blobs, again.bytes, again.skipped) == (0, 0, first.blobs)
 
 
-def test_largest_first(world) -> None:
+def test_largest_first(world: World) -> None:
     source, sink, manifests = world
     copy(items(source, manifests), sink, jobs=1)
-    sizes = [source.store.blob_size(digest) for digest, _ in source.opened]
+    sizes = [source.store.blob_size(digest) or 0 for digest, _ in source.opened]
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_trouble_that_passes_is_tried_again(world, monkeypatch) -> None:
-    monkeypatch.setattr("isthmus.transfer.blob.FIRST_PAUSE", 0.001)
+def test_trouble_that_passes_is_tried_again(world: World, quick: None) -> None:
     source, sink, manifests = world
     layer = manifests[WEB].layers[0]
     source.failures[layer.digest] = [UnreachableError("unreachable", "reset", temporary=True) for _ in range(3)]
@@ -96,8 +106,7 @@ def test_trouble_that_passes_is_tried_again(world, monkeypatch) -> None:
     assert sink.has_blob("", layer)
 
 
-def test_trouble_that_stays_ends_the_run_and_publishes_nothing(world, monkeypatch) -> None:
-    monkeypatch.setattr("isthmus.transfer.blob.FIRST_PAUSE", 0.001)
+def test_trouble_that_stays_ends_the_run_and_publishes_nothing(world: World, patch: pytest.MonkeyPatch) -> None:
     source, sink, manifests = world
     layer = manifests[WEB].layers[1]
     source.failures[layer.digest] = [UnreachableError("unreachable", "reset", temporary=True) for _ in range(50)]
@@ -107,8 +116,7 @@ def test_trouble_that_stays_ends_the_run_and_publishes_nothing(world, monkeypatc
     assert not any(sink.has_manifest("", manifests[name].digest) for name in (WEB, API, SHARED))
 
 
-def test_wrong_content_never_arrives(world, monkeypatch) -> None:
-    monkeypatch.setattr("isthmus.transfer.blob.FIRST_PAUSE", 0.001)
+def test_wrong_content_never_arrives(world: World, quick: None) -> None:
     source, sink, manifests = world
     layer = manifests[WEB].layers[1]
     path = source.store.blob_path(layer.digest)
@@ -122,8 +130,7 @@ def test_wrong_content_never_arrives(world, monkeypatch) -> None:
     assert not sink.has_blob("", layer)
 
 
-def test_progress_ends_at_the_total_even_after_a_retry(world, monkeypatch) -> None:
-    monkeypatch.setattr("isthmus.transfer.blob.FIRST_PAUSE", 0.001)
+def test_progress_ends_at_the_total_even_after_a_retry(world: World, quick: None) -> None:
     source, sink, manifests = world
     layer = manifests[WEB].layers[0]
     source.failures[layer.digest] = [UnreachableError("unreachable", "reset", temporary=True)]
