@@ -38,8 +38,7 @@ def parse_challenges(header: str) -> tuple[Challenge, ...]:
             break
         found.append((scheme[1].lower(), {}))
         position = scheme.end()
-        if not _PARAMETER.match(header, position) and (opaque := _TOKEN68.match(header, position)):
-            position = opaque.end()
+        position = _end(_TOKEN68, header, position)
     return tuple(Challenge(name, values) for name, values in found)
 
 
@@ -50,16 +49,25 @@ def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
 
 def merge_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
     """Scopes `type:name:actions`, each thing once with all its actions, sorted."""
+    things = sorted(_actions(scopes).items())
+    return tuple(f"{thing}:{','.join(sorted(wanted))}" if wanted else thing for thing, wanted in things)
+
+
+def covers(granted: Iterable[str], wanted: Iterable[str]) -> bool:
+    """Whether every action that is wanted is among the granted ones."""
+    has = _actions(granted)
+    return all(thing in has and actions <= has[thing] for thing, actions in _actions(wanted).items())
+
+
+def _actions(scopes: Iterable[str]) -> dict[str, set[str]]:
     actions: dict[str, set[str]] = {}
     for scope in scopes:
-        thing, colon, wanted = scope.rpartition(":")
-        if colon and thing:
+        thing, _, wanted = scope.rpartition(":")
+        if thing:
             actions.setdefault(thing, set()).update(part for part in wanted.split(",") if part)
         elif scope:
             actions.setdefault(scope, set())
-    return tuple(
-        f"{thing}:{','.join(sorted(wanted))}" if wanted else thing for thing, wanted in sorted(actions.items())
-    )
+    return actions
 
 
 def repository_scope(repository: str, *actions: str) -> str:

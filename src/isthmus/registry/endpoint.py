@@ -109,7 +109,7 @@ def _split(authority: str, text: str) -> tuple[str, int | None]:
     match = re.fullmatch(r"(?:\[([^\]]*)\]|([^:]*))(?::([0-9]{1,5}))?", authority)
     if match is None:
         raise _wrong(text)
-    host = match[1] or match[2] or ""
+    host = (match[1] or match[2] or "").lower()
     port = int(match[3]) if match[3] else None
     if not _HOST.fullmatch(host) or (port is not None and not 0 < port < 65536):
         raise _wrong(text)

@@ -1,6 +1,8 @@
 """One request and its answer on one connection. Not here: where connections come from (`transport`)."""
 
+import contextlib
 import http.client
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,6 +16,7 @@ from isthmus.registry.wire import Wire
 
 _DRAIN = 64 * 1024  # reading so much to keep a connection is cheaper than a new one
 _FAILURES = (OSError, http.client.HTTPException, ValueError)
+_DROPS = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Exchange:
             for name, value in {"Host": self._origin.authority, "Accept-Encoding": "identity", **headers}.items():
                 connection.putheader(name, value)
             connection.endheaders(body or None)
-        except (BrokenPipeError, ConnectionResetError):
+        except _DROPS:
             self.was_dropped = True  # an answer may have come all the same
         except _FAILURES as error:
             raise self._failed(error) from error
@@ -79,7 +82,7 @@ class Exchange:
             return
         try:
             self._connection.wire.sendall(chunk)
-        except (BrokenPipeError, ConnectionResetError):
+        except _DROPS:
             self.was_dropped = True
         except OSError as error:
             raise self._failed(error) from error
@@ -91,14 +94,16 @@ class Exchange:
         try:
             answer = self._connection.http.getresponse()
         except _FAILURES as error:
-            self.was_dropped = isinstance(error, ConnectionError)
-            if wire.error is not None:
-                self.was_dropped = isinstance(wire.error, ConnectionError)
-                raise self._failed(wire.error) from error
-            raise self._failed(error) from error
+            cause = wire.error or error
+            self.was_dropped = isinstance(cause, _DROPS)
+            raise self._failed(cause) from error
         except BaseException:
             self.abort()
             raise
+        if wire.error is not None or wire.ended:
+            # http.client takes the end of the stream for the end of the headers.
+            answer.close()
+            raise self._failed(wire.error or ConnectionResetError("the headers broke off"))
         wire.expect_body()
         self._over = True
         return Response(self._origin, answer, wire, self._end)
@@ -198,13 +203,13 @@ class Response:
         if self._closed:
             return
         self._closed = True
+        usable = False
         try:
-            usable = self._drain()
-        except UnreachableError:
-            usable = False
+            with contextlib.suppress(UnreachableError):
+                usable = self._drain()
         finally:
             self._answer.close()
-        self._end(usable=usable)
+            self._end(usable=usable)
 
     def _drain(self) -> bool:
         if self._broken is not None or self._answer.will_close:

@@ -39,7 +39,7 @@ def get_manifest(session: Session, repository: str, target: str) -> Manifest:
 
 def find_manifest(session: Session, repository: str, target: str) -> Descriptor | None:
     """What a tag or digest points to, without its content where the registry can do that; None where absent."""
-    request = manifest_request(session, "HEAD", repository, target, accept=frozenset({200, 404}))
+    request = manifest_request(session, "HEAD", repository, target, accept=frozenset({200, 404, 405}))
     with session.call(request) as response:
         if response.status == 404:
             return None

@@ -50,7 +50,7 @@ class ConnectionOptions:
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
     """The longest silence; also the window over which `minimum_rate` is measured."""
-    minimum_rate: int = 64
+    minimum_rate: int = 1024
     """Bytes a second below which a body counts as stalled."""
     max_connections: int = 32
     retries: int = 5

@@ -16,7 +16,7 @@ import msgspec
 
 from isthmus.errors import UnreachableError, UsageError
 from isthmus.registry import failures
-from isthmus.registry.challenge import merge_scopes, parse_challenges
+from isthmus.registry.challenge import covers, merge_scopes, parse_challenges
 from isthmus.registry.endpoint import Origin, follow, is_loopback
 from isthmus.registry.options import Credential, CredentialSource
 from isthmus.registry.retry import parse_retry_after
@@ -69,7 +69,7 @@ class Authenticator:
         self._basic = False
         self._service: _Service | None = None
         self._asked: dict[Scopes, Scopes] = {}
-        self._kept: dict[tuple[str, Scopes], _Kept] = {}
+        self._kept: dict[str, dict[Scopes, _Kept]] = {}
         self._fetching: dict[tuple[str, Scopes], threading.Lock] = {}
         self._refresh: dict[str, str] = {}
         self._used: set[str] = set()
@@ -93,7 +93,7 @@ class Authenticator:
             wanted = merge_scopes((*scopes, *bearer.get("scope", "").split()))
             with self._lock:
                 self._asked[scopes] = wanted
-            self._forget(repository, wanted, used)
+            self._forget(repository, used)
             header = self._bearer(self._service, repository, wanted)
         elif "basic" in offered:
             self._basic = True
@@ -105,7 +105,7 @@ class Authenticator:
     def secrets(self, repository: str) -> tuple[str, ...]:
         """What must not be repeated in a message about a request."""
         with self._lock:
-            tokens = [kept.token for (name, _), kept in self._kept.items() if name == repository]
+            tokens = [kept.token for kept in self._kept.get(repository, {}).values()]
             return (*self._used, *tokens, *([self._fixed] if self._fixed else ()))
 
     def _basic_header(self, repository: str) -> str:
@@ -122,24 +122,31 @@ class Authenticator:
                 self._used.update(_basic(credential).split()[1:])
         return credential
 
-    def _forget(self, repository: str, scopes: Scopes, used: str) -> None:
-        key = (repository, scopes)
+    def _forget(self, repository: str, used: str) -> None:
         with self._lock:
-            kept = self._kept.get(key)
-            if kept is not None and used == f"Bearer {kept.token}":
-                del self._kept[key]
+            kept = self._kept.get(repository, {})
+            for scopes in [scopes for scopes, one in kept.items() if used == f"Bearer {one.token}"]:
+                del kept[scopes]
 
     def _bearer(self, service: _Service, repository: str, scopes: Scopes) -> str:
-        key = (repository, scopes)
         with self._lock:
-            lock = self._fetching.setdefault(key, threading.Lock())
+            lock = self._fetching.setdefault((repository, scopes), threading.Lock())
         with lock:  # many threads need the same token at the same moment; one fetches it
-            kept = self._kept.get(key)
-            if kept is None or kept.until <= self._clock():
+            kept = self._fresh(repository, scopes)
+            if kept is None:
                 kept = self._fetch(service, repository, scopes)
                 with self._lock:
-                    self._kept[key] = kept
+                    self._kept.setdefault(repository, {})[scopes] = kept
         return f"Bearer {kept.token}"
+
+    def _fresh(self, repository: str, scopes: Scopes) -> _Kept | None:
+        """A token that holds and was asked for these scopes or more."""
+        now = self._clock()
+        with self._lock:
+            for asked, kept in self._kept.get(repository, {}).items():
+                if kept.until > now and covers(asked, scopes):
+                    return kept
+        return None
 
     def _fetch(self, service: _Service, repository: str, scopes: Scopes) -> _Kept:
         credential = self._credential(repository)

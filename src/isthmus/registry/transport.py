@@ -4,6 +4,7 @@ Not here: which host, what credentials, whether to try again (`session`).
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 from isthmus.errors import UnreachableError
@@ -15,6 +16,7 @@ from isthmus.registry.options import ConnectionOptions
 from isthmus.registry.wire import Wire
 
 _MANY_ORIGINS = 32
+_IDLE_LIFE = 60.0  # seconds; a router may have forgotten an older connection without telling
 
 
 class Transport:
@@ -25,7 +27,7 @@ class Transport:
         self._options = options
         self._own_host = own_host
         self._lock = threading.Lock()
-        self._idle: dict[Origin, list[Connection]] = {}
+        self._idle: dict[Origin, list[tuple[Connection, float]]] = {}
         self._slots: dict[Origin, threading.BoundedSemaphore] = {}
         self._closed = False
 
@@ -67,14 +69,14 @@ class Transport:
             self._closed = True
             idle, self._idle = self._idle, {}
         for connections in idle.values():
-            for connection in connections:
+            for connection, _ in connections:
                 connection.close()
 
     def _give_back(self, connection: Connection) -> None:
         """Keep a connection whose last exchange is over."""
         with self._lock:
             if not self._closed:
-                self._idle.setdefault(connection.origin, []).append(connection)
+                self._idle.setdefault(connection.origin, []).append((connection, time.monotonic()))
                 return
         connection.close()
 
@@ -102,7 +104,7 @@ class Transport:
         for origin in list(self._slots):
             if origin.host != self._own_host:
                 del self._slots[origin]
-                for connection in self._idle.pop(origin, []):
+                for connection, _ in self._idle.pop(origin, []):
                     connection.close()
 
     def _connection(self, origin: Origin, *, fresh: bool) -> tuple[Connection, bool]:
@@ -111,8 +113,8 @@ class Transport:
                 idle = self._idle.get(origin)
                 if not idle:
                     break
-                connection = idle.pop()
-            if connection.wire.is_quiet():
+                connection, since = idle.pop()
+            if time.monotonic() - since < _IDLE_LIFE and connection.wire.is_quiet():
                 return connection, True
             connection.close()
         return self._connect(origin), False

@@ -18,10 +18,14 @@ _SLICE = 256 * 1024  # one sendall has one timeout, so it must not be for too ma
 
 
 class Wire:
-    """A connected socket. `error` is the failure that ended reading, if one did."""
+    """A connected socket.
+
+    `error` is the failure that ended reading, if one did; `ended` says that the other side closed it.
+    """
 
     def __init__(self, sock: socket.socket, *, minimum_rate: int, window: float) -> None:
         self.error: OSError | None = None
+        self.ended = False
         self._sock = sock
         self._minimum_rate = minimum_rate
         self._window = window
@@ -55,6 +59,7 @@ class Wire:
         except OSError as error:
             self.error = error
             return 0
+        self.ended = self.ended or (count == 0 and len(buffer) > 0)
         return count
 
     def _account(self, count: int, waited: float) -> None:
