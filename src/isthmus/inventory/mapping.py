@@ -6,7 +6,6 @@ written (`site`).
 """
 
 import ipaddress
-import re
 from collections.abc import Iterable
 from typing import Literal, get_args
 
@@ -27,8 +26,8 @@ class MirrorMap(msgspec.Struct, frozen=True):
     """How names map. `prefix` is a path without slashes at its ends and may be empty.
 
     `prefix`: registry.k8s.io/pause becomes PREFIX/registry.k8s.io/pause; nothing collides.
-    `flat`: the host is dropped, as Kubespray does; two hosts may collide, which is an error, and a name of
-    one part goes to `library/`, because Harbor has no room for it elsewhere.
+    `flat`: the host is dropped, as Kubespray does; two hosts may collide, which is an error. Without a prefix a
+    name of one part goes to `library/`, because Harbor has no room for it elsewhere.
     """
 
     mapping: Mapping = "prefix"
@@ -39,7 +38,9 @@ class MirrorMap(msgspec.Struct, frozen=True):
         if self.mapping == "prefix":
             path = f"{encode_host(reference.host)}/{reference.path}"
         else:
-            path = reference.path if "/" in reference.path else f"library/{reference.path}"
+            path = reference.path
+            if "/" not in path and not self.prefix:
+                path = f"library/{path}"
         return f"{self.prefix}/{path}" if self.prefix else path
 
     def host_prefix(self, host: str) -> str:
@@ -59,18 +60,20 @@ class MirrorMap(msgspec.Struct, frozen=True):
         host, slash, path = rest.partition("/")
         if not slash or not path:
             return None
-        return decode_host(host), path
+        origin = decode_host(host)
+        return (origin, path) if _encodes_to(origin, host) else None
 
     def check_collisions(self, references: Iterable[Reference]) -> None:
         """Raise UsageError (`mapping-collision`) where two different names would become one."""
         seen: dict[str, str] = {}
         for reference in references:
             inside = self.repository(reference)
-            other = seen.setdefault(inside, reference.repository)
-            if other != reference.repository:
+            outside = f"{reference.host.lower()}/{reference.path}"
+            other = seen.setdefault(inside, outside)
+            if other != outside:
                 raise UsageError(
                     "mapping-collision",
-                    f"{other} and {reference.repository} would both become {inside}",
+                    f"{other} and {outside} would both become {inside}",
                     hint="use the mapping 'prefix', which keeps the host in the name",
                 )
 
@@ -91,7 +94,8 @@ def encode_host(host: str) -> str:
     """
     if host.startswith("["):
         address, _, port = host[1:].partition("]")
-        name = _IPV6_MARK + ipaddress.IPv6Address(address).exploded.replace(":", "-")
+        digits = f"{int(ipaddress.IPv6Address(address)):032x}"
+        name = _IPV6_MARK + "-".join(digits[at : at + 4] for at in range(0, 32, 4))
         port = port.removeprefix(":")
     else:
         name, _, port = host.partition(":")
@@ -101,12 +105,26 @@ def encode_host(host: str) -> str:
 
 
 def decode_host(part: str) -> str:
-    """The host that `encode_host` was given, in lowercase."""
+    """The host that `encode_host` was given, in lowercase; anything else comes back as it is."""
     name, mark, port = part.partition(_PORT_MARK)
-    if name.startswith(_IPV6_MARK) and re.fullmatch(r"[0-9a-f-]{39}", name[len(_IPV6_MARK) :]):
-        address = ipaddress.IPv6Address(name[len(_IPV6_MARK) :].replace("-", ":"))
-        name = f"[{address.compressed}]"
+    if name.startswith(_IPV6_MARK):
+        try:
+            address = ipaddress.IPv6Address(name[len(_IPV6_MARK) :].replace("-", ":"))
+        except ValueError:
+            return part
+        mapped = int(address) >> 32 == 0xFFFF  # newer Pythons write the rest with dots, references do not
+        low = int(address) & 0xFFFFFFFF
+        name = f"[::ffff:{low >> 16:x}:{low & 0xFFFF:x}]" if mapped else f"[{address.compressed}]"
     return f"{name}:{port}" if mark else name
+
+
+def _encodes_to(host: str, part: str) -> bool:
+    """Whether `part` is what a host becomes; a client may ask for any name."""
+    try:
+        reference = Reference.parse(f"{host}/x/y")
+        return reference.path == "x/y" and encode_host(host) == part
+    except (UsageError, ValueError):
+        return False
 
 
 def host_of_path(repository: str, namespace: str | None) -> str:

@@ -153,11 +153,12 @@ def _kind(document: _Document, declared: str, where: str) -> str:
         kind = OCI_INDEX if document.manifests is not None else OCI_MANIFEST
     if kind not in known:
         raise _wrong(where, f"its media type {kind[:200]!r} is not one of a manifest or an index")
-    if (kind in INDEX_TYPES) != (document.manifests is not None):
+    is_image = document.layers is not None or document.config is not None
+    if is_image if kind in INDEX_TYPES else document.manifests is not None:
         raise _wrong(where, f"its fields do not fit its media type {kind}")
     if kind in MANIFEST_TYPES and document.config is None:
         raise _wrong(where, "it has no config")
-    return kind
+    return kind  # an index may say `"manifests": null`, as Go writes an empty list
 
 
 def _first_line(error: Exception) -> str:

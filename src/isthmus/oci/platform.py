@@ -8,7 +8,15 @@ import msgspec
 from isthmus.errors import UsageError
 
 _PART = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
-_ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386", "armhf": "arm"}
+_ARCHITECTURES = {
+    "x86_64": ("amd64", ""),
+    "x86-64": ("amd64", ""),
+    "aarch64": ("arm64", ""),
+    "i386": ("386", ""),
+    "armhf": ("arm", "v7"),
+    "armel": ("arm", "v6"),
+}
+_DEFAULT_VARIANT = {"amd64": "v1", "arm64": "v8", "arm": "v7"}
 
 
 class Platform(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
@@ -30,9 +38,11 @@ class Platform(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
             raise UsageError(
                 "invalid-platform", f"not a platform: {text[:100]!r}", hint="write linux/amd64 or linux/arm/v7"
             )
-        system, machine = parts[0].lower(), parts[1].lower()
-        machine = _ARCHITECTURES.get(machine, machine)
-        return cls(os=system, architecture=machine, variant=parts[2].lower() if len(parts) == 3 else "")
+        system, written = parts[0].lower(), parts[1].lower()
+        machine, variant = _ARCHITECTURES.get(written, (written, ""))
+        if len(parts) == 3:
+            variant = f"v{parts[2]}" if parts[2].isdigit() else parts[2].lower()
+        return cls(os=system, architecture=machine, variant=variant)
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
@@ -40,11 +50,11 @@ class Platform(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
     def matches(self, wanted: "Platform") -> bool:
         """Whether an image for this platform is meant by `wanted`.
 
-        A wanted platform without a variant means every variant; arm64 alone and arm64/v8 are the same.
+        A wanted platform without a variant means every variant; arm64 alone and arm64/v8 are the same, and so
+        are arm and arm/v7, amd64 and amd64/v1.
         """
         if (self.os, self.architecture) != (wanted.os, wanted.architecture):
             return False
         if not wanted.variant:
             return True
-        default = "v8" if self.architecture == "arm64" else ""
-        return (self.variant or default) == wanted.variant
+        return (self.variant or _DEFAULT_VARIANT.get(self.architecture, "")) == wanted.variant

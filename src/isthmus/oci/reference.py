@@ -5,6 +5,7 @@ distribution project's `reference` package, which Docker and containerd use. Not
 reached (`registry`) and what a name becomes inside a site (`inventory.mapping`).
 """
 
+import ipaddress
 import re
 from typing import Self
 
@@ -20,6 +21,8 @@ _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.ASCII)
 _BARE_IDENTIFIER = re.compile(r"[a-f0-9]{64}", re.ASCII)
+_HEX = re.compile(r"[a-f0-9]{64}|[a-f0-9]{128}", re.ASCII)
+_DIGEST_NAMES = ("library/sha256", "library/sha512")
 
 DEFAULT_HOST = "docker.io"
 DEFAULT_TAG = "latest"
@@ -53,6 +56,8 @@ class Reference(msgspec.Struct, frozen=True, order=True):
         if host == DEFAULT_HOST and "/" not in path:
             path = f"library/{path}"
         _check(text, host, path)
+        if path in _DIGEST_NAMES and _HEX.fullmatch(tag):
+            raise _wrong(text, "it is an image's identifier, not a name", hint="write name@sha256:…")
         return cls(host=host, path=path, tag=tag if colon or digest else DEFAULT_TAG, digest=digest)
 
     @property
@@ -85,7 +90,7 @@ def _split_host(name: str) -> tuple[str, str]:
 
 
 def _check(text: str, host: str, path: str) -> None:
-    if not _HOST.fullmatch(host):
+    if not _HOST.fullmatch(host) or (host.startswith("[") and not _is_ipv6(host)):
         raise _wrong(text, f"{host[:260]!r} is not a host name")
     if path != path.lower() and _PATH.fullmatch(path.lower()):
         raise _wrong(text, "the repository name must be lowercase")
@@ -95,6 +100,15 @@ def _check(text: str, host: str, path: str) -> None:
         raise _wrong(text, f"the repository name is longer than {MAX_PATH_LENGTH} characters")
     if _BARE_IDENTIFIER.fullmatch(path.removeprefix("library/")):
         raise _wrong(text, "64 hexadecimal digits are an identifier, not a name", hint="write name@sha256:…")
+
+
+def _is_ipv6(host: str) -> bool:
+    """Whether what is in brackets is an address; the grammar lets through more than that."""
+    try:
+        ipaddress.IPv6Address(host[1:].partition("]")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _wrong(text: str, why: str, hint: str = "") -> UsageError:
