@@ -30,7 +30,7 @@ class Names:
         mapped = self.inside.get(name)
         if mapped is not None and (self.mapping.mapping != "flat" or namespace is None):
             return mapped
-        whole = host_of_path(name, namespace)
+        whole = host_of_path(name, namespace.lower() if namespace else None)
         if whole in self.roots:
             return whole
         return mapped
@@ -57,9 +57,10 @@ def make_names(references: Iterable[StoredReference], mapping: MirrorMap) -> Nam
     roots: dict[str, dict[Descriptor, None]] = {}
     # A tag with a digest was true when it was locked; the tag alone, where it is there too, is what it is now.
     for reference, descriptor in sorted(parsed, key=lambda item: item[0].digest is None):
-        inside[mapping.repository(reference)] = reference.repository
-        roots.setdefault(reference.repository, {})[descriptor] = None
-        named = tags.setdefault(reference.repository, {})
+        repository = f"{reference.host.lower()}/{reference.path}"  # host names do not tell case apart
+        inside[mapping.repository(reference)] = repository
+        roots.setdefault(repository, {})[descriptor] = None
+        named = tags.setdefault(repository, {})
         if reference.tag:
             named[reference.tag] = descriptor
     return Names(mapping, inside, tags, {name: tuple(found) for name, found in roots.items()})

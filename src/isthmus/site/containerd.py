@@ -1,0 +1,134 @@
+"""containerd's `certs.d/HOST/hosts.toml` for every upstream host, written from `MirrorMap`.
+
+containerd's docs/hosts.md describes the files. Here they make sure that a node asks the site's registry
+alone, under every name: `server` is the site too, so that a miss is answered by the site's 404 and not by an
+attempt to reach the Internet, whose DNS error would hide it. Not here: Kubespray's variables for the same.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from isthmus.errors import UsageError
+from isthmus.inventory.mapping import MirrorMap
+from isthmus.oci import Reference
+from isthmus.oci.reference import DEFAULT_HOST
+from isthmus.site.output import OutputFile, write_files
+
+DEFAULT_DIRECTORY = "_default"
+_CA_FILE = "ca.pem"
+
+
+def configure_containerd(
+    references: Iterable[Reference],
+    mapping: MirrorMap,
+    registry: str,
+    out: Path,
+    *,
+    ca: str = "",
+    ca_certificate: bytes | None = None,
+    skip_verify: bool = False,
+    dry_run: bool = False,
+) -> tuple[Path, ...]:
+    """Write `HOST/hosts.toml` below `out`, which is to become a node's `/etc/containerd/certs.d`.
+
+    Takes what `containerd_files` takes, and raises what it and `write_files` raise.
+    """
+    files = containerd_files(
+        references, mapping, registry, ca=ca, ca_certificate=ca_certificate, skip_verify=skip_verify
+    )
+    return write_files(files, out, dry_run=dry_run)
+
+
+def containerd_files(
+    references: Iterable[Reference],
+    mapping: MirrorMap,
+    registry: str,
+    *,
+    ca: str = "",
+    ca_certificate: bytes | None = None,
+    skip_verify: bool = False,
+) -> tuple[OutputFile, ...]:
+    """The files for every host of the references, for docker.io, and `_default` for all others.
+
+    `registry` is the site's, as `https://host[:port]`. `ca` is where the node has the site's CA; or
+    `ca_certificate` is that (PEM) itself, which is then written beside each hosts.toml.
+    Raises UsageError: `wrong-usage`, or `mapping-collision`.
+    """
+    references = tuple(references)
+    _check_registry(registry)
+    if not ca.isprintable():
+        raise UsageError("wrong-usage", f"not a path that can be written down: {ca[:200]!r}")
+    if skip_verify and (ca or ca_certificate):
+        raise UsageError("wrong-usage", "a CA and no verification contradict each other")
+    mapping.check_collisions(references)
+    if ca_certificate is not None:
+        ca = _CA_FILE  # containerd takes relative paths from the directory of the hosts.toml
+    hosts = {reference.host for reference in references} | {DEFAULT_HOST}
+    files = []
+    for directory, host in [*((host_directory(host), host) for host in hosts), (DEFAULT_DIRECTORY, None)]:
+        text = hosts_toml(mapping, registry, host, ca=ca, skip_verify=skip_verify)
+        files.append(OutputFile(f"{directory}/hosts.toml", text.encode()))
+        if ca_certificate is not None:
+            files.append(OutputFile(f"{directory}/{_CA_FILE}", ca_certificate))
+    return tuple(sorted(files, key=lambda file: file.path))
+
+
+def host_directory(host: str) -> str:
+    """The directory that containerd looks into first: a port as `_port_`, which every file system can hold."""
+    name, colon, port = host.rpartition(":")
+    return f"{name}_{port}_" if colon and name else host
+
+
+def hosts_toml(
+    mapping: MirrorMap, registry: str, host: str | None, *, ca: str = "", skip_verify: bool = False
+) -> str:
+    """One file. Without a host it is the one for hosts that are not known, whose names the site gets by `?ns=`.
+
+    Where the mapping puts something before the path, the API's root is given with it and `override_path`;
+    otherwise containerd adds `/v2` itself.
+    """
+    prefix = mapping.host_prefix(host) if host is not None else ""
+    url = f"{registry.rstrip('/')}/v2/{prefix}" if prefix else registry.rstrip("/")
+    settings = ['capabilities = ["pull", "resolve"]']
+    if prefix:
+        settings.append("override_path = true")
+    if ca:
+        settings.append(f"ca = {_toml(ca)}")
+    if skip_verify:
+        settings.append("skip_verify = true")
+    what = host or "every host that has no directory of its own"
+    # Keys of the server come before the first table. Its settings are the same, as it is the same place:
+    # containerd asks it again after the host, and what it then says is what people get to see.
+    lines = [
+        f"# {what}: from this site's registry alone. Written by `isthmus configure`.",
+        f"server = {_toml(url)}",
+        *settings,
+        "",
+        f"[host.{_toml(url)}]",
+        *(f"  {setting}" for setting in settings),
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _check_registry(registry: str) -> None:
+    try:
+        parts = urlsplit(registry)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError("wrong-usage", f"not the URL of a registry: {registry[:200]!r}") from error
+    plain = (
+        registry.isprintable()
+        and parts.path in ("", "/")
+        and not (parts.query or parts.fragment or parts.username or parts.password)
+    )
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain or port == 0:
+        raise UsageError(
+            "wrong-usage", f"not the URL of a registry: {registry[:200]!r}", hint="write https://host[:port]"
+        )
+
+
+def _toml(text: str) -> str:
+    """A TOML basic string; for printable text, JSON's escapes are TOML's."""
+    return json.dumps(text, ensure_ascii=False)
