@@ -6,14 +6,33 @@ A new rule is a module here and its name in `RULES`.
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from isthmus.inventory.model import Endpoint, Item, Ref
 from isthmus.scan.view import View
 
-Rule: TypeAlias = Callable[[View], Iterator[Ref | Endpoint | Item]]
+Rule: TypeAlias = Callable[[View], Iterator[Any]]
 
-RULES = ("pods", "arguments", "environment", "config_data", "annotations")
+RULES = (
+    "pods",
+    "arguments",
+    "environment",
+    "config_data",
+    "annotations",
+    "custom_resources",
+    "operators",
+    "acme",
+    "alerting",
+    "downloads",
+    "falcoctl",
+    "gitops",
+    "identity",
+    "plugins",
+    "signatures",
+    "tekton",
+    "time_servers",
+    "trivy",
+    "outside_addresses",
+)
 
 
 @cache

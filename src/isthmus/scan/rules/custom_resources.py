@@ -1,0 +1,125 @@
+"""Images in custom resources: fields that are known (certain), or named like one (likely, or possible).
+
+What is only possible becomes likely where the definition of the kind, in the same input, says that the
+field is an image (`run` joins the two). Objects of no kind, such as values files, are read the same way.
+Not here: pod specifications inside of them (`pods`).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from isthmus.inventory.model import Finding, Item, Ref
+from isthmus.scan.catalogue_file import CustomKind
+from isthmus.scan.catalogue_use import catalogue
+from isthmus.scan.fields import pattern, select, text_of
+from isthmus.scan.recognise import Look, look
+from isthmus.scan.settings import Mention, mentions
+from isthmus.scan.view import View
+
+RULE = "custom-resource"
+FIELD_RULE = "custom-resource-field"
+VALUES_RULE = "values"
+
+# The groups of Kubernetes itself, whose objects name images in pods only.
+_BUILT_IN = re.compile(
+    r"|apps|batch|extensions|autoscaling|policy|"
+    r"(?:rbac\.authorization|authorization|authentication|networking|apiextensions|admissionregistration|storage|"
+    r"coordination|discovery|events|scheduling|certificates|apiregistration|metrics|flowcontrol\.apiserver|node|"
+    r"resource|internal\.apiserver|snapshot\.storage|gateway\.networking|custom\.metrics|external\.metrics)\.k8s\.io"
+)
+_VARIABLE = re.compile(r"\$\(|\{\{|\$\{")
+
+
+class Doubtful(msgspec.Struct, frozen=True):
+    """A reference that the definition of its kind may yet make likely; `steps` is where it stands."""
+
+    ref: Ref
+    group: str
+    kind: str
+    steps: tuple[str, ...]
+
+
+def find(view: View) -> Iterator[Ref | Item | Doubtful]:
+    """Every image that the object names outside of pod specifications."""
+    if not _is_custom(view):
+        return
+    group, kind = view.document.group, view.document.kind
+    seen: set[str] = set()
+    for entry in _known(group, kind):
+        for found, path in _fields(view, entry):
+            seen.add(path)
+            yield found
+    pods = tuple(f"{pod.path}." for pod in view.pods)
+    for mention in mentions(view.document.data):
+        if mention.path in seen or mention.path.startswith((".status", ".metadata")):
+            continue
+        if not mention.path.startswith(pods) or not pods:
+            yield from _mentioned(view, mention, group, kind)
+
+
+def is_ignored(group: str, kind: str) -> bool:
+    """Whether objects of this kind compare or describe images, but never run them."""
+    return any(entry.group == group and (not entry.kinds or kind in entry.kinds) for entry in catalogue().ignored)
+
+
+def _is_custom(view: View) -> bool:
+    document = view.document
+    if view.is_config or document.kind == "CustomResourceDefinition" or not isinstance(document.data, Mapping):
+        return False
+    if not document.kind and not document.api_version:
+        return True
+    return not _BUILT_IN.fullmatch(document.group) and not is_ignored(document.group, document.kind)
+
+
+def _known(group: str, kind: str) -> tuple[CustomKind, ...]:
+    return tuple(entry for entry in catalogue().kinds if entry.group == group and kind in entry.kinds)
+
+
+def _fields(view: View, entry: CustomKind) -> Iterator[tuple[Ref | Item, str]]:
+    data = view.document.data
+    for field in entry.fields:
+        for path, value in select(data, pattern(field)):
+            if isinstance(value, str) and value.strip() and not _VARIABLE.search(value):
+                yield view.image(value, view.finding(path, FIELD_RULE, "certain", note=entry.note)), path
+    for made in entry.images:
+        if made.unless and text_of(data, made.unless):
+            continue
+        if made.within and not any(True for _ in select(data, pattern(made.within))):
+            continue
+        value = text_of(data, made.field).removeprefix("v")
+        finding = view.finding(made.field, FIELD_RULE, "likely", note=entry.note or f"follows from {made.field}")
+        if value:
+            text = re.sub(r"\{(\.[^}]*)\}", lambda match: text_of(data, match.group(1)), made.image)
+            yield view.image(text.replace("{value}", value), finding), made.field
+        else:
+            why = "no field names the image or its version: the operator chooses"
+            hint = f"set {made.unless or made.field}, or name the image under platform.add"
+            yield Item(what=view.object_id, why=why, finding=finding, hint=hint), made.field
+
+
+def _mentioned(view: View, mention: Mention, group: str, kind: str) -> Iterator[Ref | Item | Doubtful]:
+    if not kind:
+        if mention.confidence != "possible":
+            yield view.image(mention.text, view.finding(mention.path, VALUES_RULE, "likely", note=mention.note))
+        return
+    for entry in _known(group, kind):
+        for place in entry.suffixed:
+            if mention.path.startswith(f"{place}.") and not mention.path.startswith(f"{place}.manager"):
+                yield from _suffixed(view, mention)
+                return
+    found = view.image(mention.text, view.finding(mention.path, RULE, mention.confidence, note=mention.note))
+    if isinstance(found, Ref) and mention.confidence == "possible" and look(mention.text) is not Look.NONE:
+        yield Doubtful(found, group, kind, mention.pattern)
+    else:
+        yield found
+
+
+def _suffixed(view: View, mention: Mention) -> Iterator[Ref | Item]:
+    note = "the operator adds the nodes' operating system to the tag, such as -ubuntu22.04"
+    finding: Finding = view.finding(mention.path, RULE, "likely", "conditional", note)
+    yield view.image(mention.text, finding)
+    if "@" not in mention.text:
+        hint = f"name {mention.text}-OS under platform.add for each operating system of the nodes"
+        yield Item(what=f"{mention.text}-…", why=note, finding=finding, hint=hint)
