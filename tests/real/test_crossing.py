@@ -122,14 +122,19 @@ def test_skopeo_reads_the_store(upstream: Upstream, inside: Path, skopeo: Skopeo
 
 
 @pytest.mark.root
-def test_check_finds_everything_and_what_is_taken_away(
-    outside: Path, served: str, network_namespace: ClosedNetwork
+def test_check_finds_everything_and_what_was_left_behind(
+    outside: Path, served: str, network_namespace: ClosedNetwork, tmp_path: Path
 ) -> None:
     lock = str(outside / "isthmus.lock")
     words = ["check", "--lock", lock, "--registry", served, "--plain-http", "--json"]
     document = json.loads(network_namespace.node.output(*ISTHMUS, *words))
     assert document["missing"] == document["stale"] == []
     assert document["present"] >= 15
+    other = tmp_path / "next.lock"
+    other.write_text(Path(lock).read_text().replace("busybox:1.35.0", "busybox:9.99.9"))
+    with pytest.raises(ProgramFailed) as refused:
+        network_namespace.node.output(*ISTHMUS, *(str(other) if word == lock else word for word in words))
+    assert "docker.io/library/busybox:9.99.9" in str(refused.value)
 
 
 def test_pushed_to_another_registry_and_read_back(

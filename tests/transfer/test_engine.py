@@ -106,7 +106,7 @@ def test_trouble_that_passes_is_tried_again(world: World, quick: None) -> None:
     assert sink.has_blob("", layer)
 
 
-def test_trouble_that_stays_ends_the_run_and_publishes_nothing(world: World, patch: pytest.MonkeyPatch) -> None:
+def test_trouble_that_stays_ends_the_run_and_publishes_nothing(world: World, quick: None) -> None:
     source, sink, manifests = world
     layer = manifests[WEB].layers[1]
     source.failures[layer.digest] = [UnreachableError("unreachable", "reset", temporary=True) for _ in range(50)]
