@@ -16,10 +16,12 @@ from isthmus.bundle import (
     load_public_key,
     pack,
     plan_bundle,
+    stage,
     unpack,
     verify,
+    volume,
 )
-from isthmus.bundle.volume import VolumeFile
+from isthmus.bundle.medium import MediumFile
 from isthmus.errors import IncompleteError, UsageError, VerificationError
 from isthmus.oci import Platform
 from isthmus.store import Store
@@ -80,9 +82,9 @@ def test_one_volume_where_no_size_is_given(tmp_path: Path) -> None:
 
 def test_a_few_now_and_the_rest_later(signed: Bundle, tmp_path: Path) -> None:
     site = tmp_path / "site"
-    for volume in reversed(signed.volumes[1:]):
+    for path in reversed(signed.volumes[1:]):
         with pytest.raises(IncompleteError) as error:
-            unpack([volume], site)
+            unpack([path], site)
         assert error.value.code == "missing-volume"
         assert "bundle-0001.isv" in error.value.message
         assert not site.exists()
@@ -100,13 +102,12 @@ def test_what_was_seen_intact_is_not_read_again(
     with pytest.raises(IncompleteError):
         unpack([media], tmp_path / "site")
     read: set[str] = set()
-    payload = VolumeFile.payload
 
-    def counted(self: VolumeFile, *args: Any, **kwargs: Any) -> Iterator[memoryview]:
-        read.add(self.path.name)
-        return payload(self, *args, **kwargs)
+    def counted(file: MediumFile, *args: Any, **kwargs: Any) -> Iterator[memoryview]:
+        read.add(file.path.name)
+        return volume.payload(file, *args, **kwargs)
 
-    monkeypatch.setattr(VolumeFile, "payload", counted)
+    monkeypatch.setattr(stage, "payload", counted)
     unpack([media, tmp_path / last.name], tmp_path / "site")
     assert read == {last.name}
     assert tree(tmp_path / "site") == signed.tree

@@ -14,9 +14,10 @@ from typing import Final
 from isthmus.bundle.keys import SigningKey
 from isthmus.bundle.layout import HEADER_SIZE, parse_header
 from isthmus.bundle.manifest import MAX_MANIFEST, bundle_id
+from isthmus.bundle.medium import failed, io_errors, open_regular
 from isthmus.bundle.planning import BundlePlan
 from isthmus.bundle.shape import Shape
-from isthmus.bundle.volume import Contents, KnownContents, medium_failed, open_regular
+from isthmus.bundle.volume import Contents, KnownContents
 from isthmus.errors import IsthmusError, UsageError, VerificationError
 
 MANIFEST: Final = "manifest.json"
@@ -32,7 +33,7 @@ def locked_directory(place: Path) -> Iterator[None]:
         place.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise medium_failed(error, place) from error
+        raise failed(error, place) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -49,7 +50,9 @@ def check_directory(place: Path, shapes: Sequence[Shape]) -> None:
     """Raise UsageError (`file-exists`) where the directory holds volumes that are not of this very bundle."""
     expected = {shape.file_name: shape for shape in shapes}
     raw = shapes[0].plan.raw
-    for path in sorted(place.glob(f"*{SUFFIX}")):
+    with io_errors(place):
+        there = sorted(place.glob(f"*{SUFFIX}"))
+    for path in there:
         with open_regular(path) as file:
             head = file.at(0, HEADER_SIZE)
         shape = expected.get(path.name)
@@ -85,29 +88,25 @@ def write_companions(place: Path, plan: BundlePlan, key: SigningKey | None, volu
     files[CHECKSUMS] = "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()
     for name, data in files.items():
         replace(place / name, data)
-    for path in place.glob(f"{plan.manifest.name}-*{SUFFIX}.partial"):
-        path.unlink(missing_ok=True)  # of an earlier plan that had more volumes
-    try:
+    with io_errors(place):
+        for path in place.glob(f"{plan.manifest.name}-*{SUFFIX}.partial"):
+            path.unlink(missing_ok=True)  # of an earlier plan that had more volumes
         descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    except OSError as error:
-        raise medium_failed(error, place) from error
 
 
 def replace(path: Path, data: bytes) -> None:
     """Put a small file in place in one step; raises `io-failed`."""
     temporary = path.with_name(f".{path.name}.partial")
-    try:
+    with io_errors(path):
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.rename(temporary, path)
-    except OSError as error:
-        raise medium_failed(error, path) from error
 
 
 def manifest_beside(volume: Path) -> Contents | None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isthmus.bundle.layout import Signature
-from isthmus.errors import IsthmusError, UnreachableError, UsageError
+from isthmus.bundle.medium import failed
+from isthmus.errors import UsageError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -104,7 +105,7 @@ def generate_keys(directory: str | os.PathLike[str], name: str = "isthmus") -> K
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _io(error, place) from error
+        raise failed(error, place) from error
     _write_new(private, private_pem, 0o600)
     _write_new(public, public_pem, 0o644)
     return KeyPaths(private, public, str(PublicKey(key.public_key().public_bytes_raw())))
@@ -164,7 +165,7 @@ def _read(path: str | os.PathLike[str]) -> bytes:
     except FileNotFoundError as error:
         raise UsageError("file-not-found", "there is no such key file", where=os.fspath(path)) from error
     except OSError as error:
-        raise _io(error, path) from error
+        raise failed(error, path) from error
     if len(data) > _MAX_KEY_FILE:
         raise _invalid(path, "usable")
     return data
@@ -180,7 +181,7 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
     except FileExistsError as error:
         raise _exists(path) from error
     except OSError as error:
-        raise _io(error, path) from error
+        raise failed(error, path) from error
 
 
 def _exists(path: Path) -> UsageError:
@@ -194,7 +195,3 @@ def _invalid(path: str | os.PathLike[str], half: str) -> UsageError:
         where=os.fspath(path),
         hint="`isthmus keys new --out DIR` makes a pair: NAME.key signs, NAME.pub verifies",
     )
-
-
-def _io(error: OSError, path: str | os.PathLike[str]) -> IsthmusError:
-    return UnreachableError("io-failed", error.strerror or type(error).__name__, where=os.fspath(path))

@@ -17,12 +17,12 @@ from typing import BinaryIO
 from isthmus.bundle.beside import check_directory, locked_directory, write_companions
 from isthmus.bundle.keys import SigningKey
 from isthmus.bundle.layout import pack_record
+from isthmus.bundle.medium import io_errors, new_buffer
 from isthmus.bundle.planning import BundlePlan
-from isthmus.bundle.progress import Progress
+from isthmus.bundle.progress import Meter, Progress
 from isthmus.bundle.scan import Front, beside, scan
-from isthmus.bundle.shape import Planned, Shape
+from isthmus.bundle.shape import Planned, Shape, shapes_of
 from isthmus.bundle.spans import Spans
-from isthmus.bundle.volume import medium_failed, new_buffer
 from isthmus.errors import VerificationError
 from isthmus.oci import Descriptor
 from isthmus.store import Store
@@ -67,7 +67,7 @@ def pack(
     """
     place = Path(out_dir)
     with locked_directory(place), ThreadPoolExecutor(1, "isthmus-pack") as pool:
-        shapes = [Shape(plan, number, signing_key) for number in range(1, len(plan.manifest.volumes) + 1)]
+        shapes = shapes_of(plan, signing_key)
         check_directory(place, shapes)
         packer = _Packer(plan, store, place, pool, progress)
         for shape in shapes:
@@ -89,7 +89,7 @@ class _Packer:
         self._store = store
         self._place = place
         self._pool = pool
-        self._progress = progress
+        self._meter = Meter(progress, plan.size)
         self._spans = Spans()
         self._buffer = new_buffer()
         self._unproven: list[tuple[Path, Path]] = []
@@ -111,17 +111,17 @@ class _Packer:
             self._publish()
         self.done.append(PackedVolume(shape.file_name, shape.size, front.hash.hexdigest()))
         self._before += shape.size
-        self._report(0, shape.file_name)
+        self._meter.reach(self._before, shape.file_name)
 
     def _write(self, partial: Path, shape: Shape, front: Front) -> None:
         records = shape.records()
         with _continued(partial, front.position) as file:
-            self._report(front.position, shape.file_name)
+            self._meter.reach(self._before + front.position, shape.file_name)
             if not front.position:
                 _put(file, front, shape.header)
             for record in records[len(front.checksums) :]:
                 self._record(file, front, record)
-                self._report(front.position, shape.file_name)
+                self._meter.reach(self._before + front.position)
             _put(file, front, shape.tail(records, front.checksums))
         front.complete = True
 
@@ -129,7 +129,7 @@ class _Packer:
         _put(file, front, pack_record(record.header))
         payload = hashlib.sha256()
         blob = None if record.is_whole else self._spans.begin(record.header)
-        for piece in self._payload(record):
+        for piece in self._meter.through(self._payload(record)):
             with beside(self._pool, front.hash, piece):
                 payload.update(piece)
                 if blob is not None:
@@ -162,7 +162,7 @@ class _Packer:
     def _give_up(self, record: Planned) -> None:
         """Forget the volumes that hold the blob's beginning, and say that the store is damaged."""
         for partial, _ in self._unproven:
-            with _io(partial):
+            with io_errors(partial):
                 partial.unlink(missing_ok=True)
         assert record.segment is not None
         needed_by = self._plan.manifest.affected([record.segment.blob])
@@ -176,19 +176,15 @@ class _Packer:
 
     def _publish(self) -> None:
         for partial, final in self._unproven:
-            with _io(final):
+            with io_errors(final):
                 os.rename(partial, final)
         self._unproven.clear()
-
-    def _report(self, position: int, label: str) -> None:
-        if self._progress:
-            self._progress(self._before + position, self._plan.size, label)
 
 
 @contextmanager
 def _continued(path: Path, position: int) -> Iterator[BinaryIO]:
     """A partial file, cut off at a place and open for more; on the medium when the context ends."""
-    with _io(path):
+    with io_errors(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         with open(descriptor, "r+b", buffering=_BUFFERED) as file:
             file.truncate(position)
@@ -202,11 +198,3 @@ def _put(file: BinaryIO, front: Front, data: bytes) -> None:
     file.write(data)
     front.hash.update(data)
     front.position += len(data)
-
-
-@contextmanager
-def _io(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise medium_failed(error, path) from error

@@ -15,8 +15,8 @@ import msgspec
 from isthmus.bundle.keys import PublicKey, SigningKey, verified_by
 from isthmus.bundle.layout import Signature
 from isthmus.bundle.manifest import Blob, Size, Text, canonical
+from isthmus.bundle.medium import open_regular
 from isthmus.bundle.planning import created_time
-from isthmus.bundle.volume import open_regular
 from isthmus.errors import UsageError, VerificationError
 from isthmus.oci.descriptor import decode_custom
 from isthmus.oci.digest import Digest

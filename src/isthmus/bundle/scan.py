@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isthmus.bundle.layout import HEADER_SIZE, RECORD_HEADER_SIZE, TRAILER_SIZE, pack_record
+from isthmus.bundle.medium import MediumFile, open_regular
 from isthmus.bundle.shape import Planned, Shape
 from isthmus.bundle.spans import Spans
-from isthmus.bundle.volume import VolumeFile, open_regular
 from isthmus.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def beside(pool: Executor, digest: "_Hash", piece: memoryview) -> Iterator[None]
 
 
 def _take(
-    file: VolumeFile, record: Planned, front: Front, spans: Spans, pool: Executor, buffer: memoryview
+    file: MediumFile, record: Planned, front: Front, spans: Spans, pool: Executor, buffer: memoryview
 ) -> bool:
     head = file.at(record.position, RECORD_HEADER_SIZE)
     start = record.position + RECORD_HEADER_SIZE

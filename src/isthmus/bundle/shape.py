@@ -47,6 +47,7 @@ class Shape:
 
     plan: BundlePlan
     number: int
+    header: bytes
     key: SigningKey | None
 
     @property
@@ -58,22 +59,6 @@ class Shape:
     def size(self) -> int:
         """Bytes, exactly."""
         return self.plan.manifest.volumes[self.number - 1].size
-
-    @property
-    def header(self) -> bytes:
-        """The first 1024 bytes."""
-        manifest, raw = self.plan.manifest, self.plan.raw
-        return pack_header(
-            Header(
-                bundle=bundle_id(raw),
-                volume=self.number,
-                volumes=len(manifest.volumes),
-                size=self.size,
-                manifest_size=len(raw),
-                records=len(manifest.volumes[self.number - 1].records) + 1,
-                signatures=(self.key.sign(raw),) if self.key else (),
-            )
-        )
 
     def records(self) -> list[Planned]:
         """All records in order."""
@@ -95,3 +80,22 @@ class Shape:
         return index + pack_footer(
             Footer(offset, len(index), self.size, digest, bundle, self.number, len(records), seal)
         )
+
+
+def shapes_of(plan: BundlePlan, key: SigningKey | None) -> list[Shape]:
+    """All volumes of a plan; the manifest is signed once."""
+    manifest, bundle = plan.manifest, bundle_id(plan.raw)
+    signatures = (key.sign(plan.raw),) if key else ()
+    result = []
+    for number, table in enumerate(manifest.volumes, 1):
+        header = Header(
+            bundle=bundle,
+            volume=number,
+            volumes=len(manifest.volumes),
+            size=table.size,
+            manifest_size=len(plan.raw),
+            records=len(table.records) + 1,
+            signatures=signatures,
+        )
+        result.append(Shape(plan, number, pack_header(header), key))
+    return result

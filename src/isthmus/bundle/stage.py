@@ -12,10 +12,11 @@ from typing import Self
 
 from isthmus.bundle.layout import RecordHeader
 from isthmus.bundle.manifest import BundleManifest
+from isthmus.bundle.medium import MediumFile, failed, new_buffer, open_regular
 from isthmus.bundle.problems import Problem
-from isthmus.bundle.progress import Progress
+from isthmus.bundle.progress import Meter
 from isthmus.bundle.verifying import DamageReport
-from isthmus.bundle.volume import Record, Volume, VolumeFile, medium_failed, new_buffer, open_regular
+from isthmus.bundle.volume import Record, Volume, payload
 from isthmus.errors import UsageError, VerificationError
 from isthmus.store import Staging, Store
 
@@ -23,8 +24,9 @@ from isthmus.store import Staging, Store
 class Stage:
     """A staging directory, and the store that it is for, if there is one already."""
 
-    def __init__(self, staging: Staging, store: Store | None, manifest: BundleManifest) -> None:
+    def __init__(self, staging: Staging, store: Store | None, manifest: BundleManifest, meter: Meter) -> None:
         self.staging = staging
+        self.meter = meter
         self.manifest = manifest
         self._store = store
         self._buffer = new_buffer()
@@ -50,18 +52,18 @@ class Stage:
         holes = self.staging.missing(header.digest, header.total)
         return bool(header.length) and all(hole_end <= start or hole >= end for hole, hole_end in holes)
 
-    def take(self, file: VolumeFile, record: Record) -> None:
+    def take(self, file: MediumFile, record: Record) -> None:
         """Read, verify and keep one record. Raises VerificationError where it is damaged."""
         header = record.placed.header
         if header is None or self.holds(record):
-            for _ in file.payload(record, self._buffer):
+            for _ in self.meter.through(payload(file, record, self._buffer)):
                 pass
         elif record.is_whole:
             self._take_whole(file, record, header)
         else:
             self._take_segment(file, record, header)
 
-    def _take_whole(self, file: VolumeFile, record: Record, header: RecordHeader) -> None:
+    def _take_whole(self, file: MediumFile, record: Record, header: RecordHeader) -> None:
         """A whole blob: its writer hashes it, and that proves the record too.
 
         What a killed run left is gone on from; where that turns out to be no beginning of the blob, the
@@ -71,7 +73,8 @@ class Stage:
             with self.staging.write_blob(header.digest, header.total) as writer:
                 begun = writer.offset > 0
                 try:
-                    for piece in file.payload(record, self._buffer, skip=writer.offset, hashed=False):
+                    pieces = payload(file, record, self._buffer, skip=writer.offset, hashed=False)
+                    for piece in self.meter.through(pieces):
                         writer.write(piece)
                     writer.commit()
                 except VerificationError:
@@ -80,9 +83,9 @@ class Stage:
                 else:
                     return
 
-    def _take_segment(self, file: VolumeFile, record: Record, header: RecordHeader) -> None:
+    def _take_segment(self, file: MediumFile, record: Record, header: RecordHeader) -> None:
         with self.staging.write_at(header.digest, header.total, header.offset, header.length) as writer:
-            for piece in file.payload(record, self._buffer):
+            for piece in self.meter.through(payload(file, record, self._buffer)):
                 writer.write(piece)
             writer.commit()
         self.staging.complete(header.digest, header.total)
@@ -91,7 +94,7 @@ class Stage:
 class Seen:
     """Which of a volume's records were seen intact: as many of the first as its file has bytes."""
 
-    def __init__(self, directory: Path, volume: Volume, file: VolumeFile) -> None:
+    def __init__(self, directory: Path, volume: Volume, file: MediumFile) -> None:
         self._path = directory / f"{volume.number}-{file.identity}"
         try:
             directory.mkdir(exist_ok=True)
@@ -99,7 +102,7 @@ class Seen:
             self._descriptor = os.open(self._path, flags, 0o644)
             self.before = os.fstat(self._descriptor).st_size
         except OSError as error:
-            raise medium_failed(error, self._path) from error
+            raise failed(error, self._path) from error
         self._in_a_row = 0
         self._unbroken = True
 
@@ -111,7 +114,7 @@ class Seen:
             try:
                 os.write(self._descriptor, b".")
             except OSError as error:
-                raise medium_failed(error, self._path) from error
+                raise failed(error, self._path) from error
 
     def __enter__(self) -> Self:
         return self
@@ -122,9 +125,13 @@ class Seen:
         os.close(self._descriptor)
 
 
-def stage_volumes(volumes: Sequence[Volume], stage: Stage, progress: Progress | None) -> list[Problem]:
+def payload_bytes(volumes: Sequence[Volume]) -> int:
+    """What there is to read."""
+    return sum(record.placed.length for volume in volumes for record in volume.records())
+
+
+def stage_volumes(volumes: Sequence[Volume], stage: Stage) -> list[Problem]:
     """Stage everything that is intact; what is damaged is noted and does not stop the rest."""
-    total = sum(record.placed.length for volume in volumes for record in volume.records())
     done = 0
     problems: list[Problem] = []
     for volume in volumes:
@@ -136,15 +143,14 @@ def stage_volumes(volumes: Sequence[Volume], stage: Stage, progress: Progress | 
                         intact=(number < seen.before and stage.holds(record)) or _take(stage, file, record, damage)
                     )
                     done += record.placed.length
-                    if progress:
-                        progress(done, total, volume.path.name)
+                    stage.meter.reach(done, volume.path.name)
         except UsageError as error:
             damage.whole(error.message)
         problems.extend(damage.problem())
     return problems
 
 
-def _take(stage: Stage, file: VolumeFile, record: Record, damage: DamageReport) -> bool:
+def _take(stage: Stage, file: MediumFile, record: Record, damage: DamageReport) -> bool:
     try:
         stage.take(file, record)
     except VerificationError as error:

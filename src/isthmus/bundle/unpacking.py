@@ -16,13 +16,14 @@ from pathlib import Path
 from isthmus.bundle.keys import PublicKey
 from isthmus.bundle.layout import Kind
 from isthmus.bundle.manifest import BundleManifest
+from isthmus.bundle.medium import failed
 from isthmus.bundle.problems import MissingVolume, error_for
-from isthmus.bundle.progress import Progress
-from isthmus.bundle.stage import Stage, stage_volumes
-from isthmus.bundle.volume import medium_failed
+from isthmus.bundle.progress import Meter, Progress
+from isthmus.bundle.stage import Stage, payload_bytes, stage_volumes
 from isthmus.bundle.volumeset import VolumeSet, gather
 from isthmus.errors import IncompleteError, UsageError
 from isthmus.store import Staging, Store, StoredReference
+from isthmus.store.index import named_entry
 
 _LOCK = "lock"
 
@@ -68,10 +69,17 @@ def unpack(
         raise error or UsageError("file-not-found", "there is no volume in what was given")
     store_path = Path(store_dir)
     manifest = given.contents.manifest
+    for reference in names_in(manifest):
+        named_entry(reference)  # whatever the store would refuse must be refused before it is touched
     place = staging_directory(store_path, given.in_order[0].bundle)
     with _locked(place):
-        stage = Stage(Staging(place, durable=durable), held_by(store_path), manifest)
-        damaged = stage_volumes(given.in_order, stage, progress)
+        stage = Stage(
+            Staging(place, durable=durable),
+            held_by(store_path),
+            manifest,
+            Meter(progress, payload_bytes(given.in_order)),
+        )
+        damaged = stage_volumes(given.in_order, stage)
         error = error_for(damaged, _still_needed(given, stage))
         if error is not None:
             raise error
@@ -104,9 +112,14 @@ def staging_directory(store: Path, bundle: str) -> Path:
     try:
         outside = not place.exists() or place.stat().st_dev == place.parent.stat().st_dev
     except OSError as error:
-        raise medium_failed(error, store) from error
+        raise failed(error, store) from error
     writable = beside.exists() or not place.parent.exists() or os.access(place.parent, os.W_OK | os.X_OK)
     return (beside if outside and writable else place / "incoming") / bundle
+
+
+def names_in(manifest: BundleManifest) -> list[StoredReference]:
+    """The manifest's references as the store keeps them."""
+    return [StoredReference(reference.name, reference.descriptor) for reference in manifest.references]
 
 
 def held_by(store: Path) -> Store | None:
@@ -136,9 +149,6 @@ def _still_needed(given: VolumeSet, stage: Stage) -> list[MissingVolume]:
 
 def _publish(store_path: Path, manifest: BundleManifest, staging: Staging, *, durable: bool) -> int:
     """Move everything into the store and name it; how many blobs moved. A crash in between is made good."""
-    references = [StoredReference(reference.name, reference.descriptor) for reference in manifest.references]
-    for reference in references:
-        reference.reference  # noqa: B018 - an invalid name must be found before the store is touched
     with Store.create(store_path, durable=durable) as store:
         moved = store.adopt(staging, [blob.digest for blob in manifest.blobs])
         for blob in manifest.blobs:
@@ -148,7 +158,7 @@ def _publish(store_path: Path, manifest: BundleManifest, staging: Staging, *, du
                     f"{blob.digest} went from the store meanwhile; run it again",
                     where=str(store_path),
                 )
-        store.set_references(references)
+        store.set_references(names_in(manifest))
     return moved
 
 
@@ -159,7 +169,7 @@ def _locked(place: Path) -> Iterator[None]:
         place.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(place / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     except OSError as error:
-        raise medium_failed(error, place) from error
+        raise failed(error, place) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

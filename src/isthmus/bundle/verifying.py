@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from isthmus.bundle.keys import PublicKey
+from isthmus.bundle.medium import MediumFile, new_buffer, open_regular
 from isthmus.bundle.problems import MissingVolume, Problem, error_for
-from isthmus.bundle.progress import Progress
+from isthmus.bundle.progress import Meter, Progress
 from isthmus.bundle.spans import Spans
-from isthmus.bundle.volume import Record, Volume, VolumeFile, new_buffer, open_regular
+from isthmus.bundle.volume import Record, Volume, payload
 from isthmus.bundle.volumeset import VolumeSet, gather
 from isthmus.errors import IsthmusError, UsageError, VerificationError
 
@@ -63,7 +64,7 @@ def verify(
 
 
 def _read_all(given: VolumeSet, progress: Progress | None) -> list[Problem]:
-    total = sum(volume.header.size for volume in given.in_order)
+    meter = Meter(progress, sum(volume.header.size for volume in given.in_order))
     done = 0
     buffer, spans = new_buffer(), Spans()
     problems = []
@@ -72,23 +73,23 @@ def _read_all(given: VolumeSet, progress: Progress | None) -> list[Problem]:
         try:
             with open_regular(volume.path) as file:
                 for record in volume.records():
-                    _read(file, record, spans, buffer, damage)
-                    if progress:
-                        progress(done + record.placed.position, total, volume.path.name)
+                    meter.reach(done + record.placed.position, volume.path.name)
+                    _read(file, record, spans, buffer, damage, meter)
         except UsageError as error:
             damage.whole(error.message)
         done += volume.header.size
-        if progress:
-            progress(done, total, volume.path.name)
+        meter.reach(done, volume.path.name)
         problems.extend(damage.problem())
     return problems
 
 
-def _read(file: VolumeFile, record: Record, spans: Spans, buffer: memoryview, damage: "DamageReport") -> None:
+def _read(
+    file: MediumFile, record: Record, spans: Spans, buffer: memoryview, damage: "DamageReport", meter: Meter
+) -> None:
     header = record.placed.header
     blob = spans.begin(header) if header and record.placed.segment and not record.is_whole else None
     try:
-        for piece in file.payload(record, buffer):
+        for piece in meter.through(payload(file, record, buffer)):
             if blob is not None:
                 blob.update(piece)
     except VerificationError as error:

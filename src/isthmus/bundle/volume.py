@@ -4,16 +4,12 @@ A volume is compared with what its manifest says must be in it, byte for byte wh
 its own index is never trusted for a length or a place. Not here: how volumes belong together (`volumeset`).
 """
 
-import errno
 import hashlib
 import os
-import stat
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from isthmus.bundle.layout import (
     ENTRY_SIZE,
@@ -39,8 +35,8 @@ from isthmus.bundle.manifest import (
     decode_manifest,
     placed_records,
 )
-from isthmus.errors import IsthmusError, UnreachableError, UsageError, VerificationError
-from isthmus.oci.content import CHUNK
+from isthmus.bundle.medium import MediumFile, open_regular
+from isthmus.errors import IsthmusError, UsageError, VerificationError
 
 
 class Contents(NamedTuple):
@@ -150,121 +146,47 @@ def inspect(path: Path, known: KnownContents) -> Inspection:
     return result
 
 
-class VolumeFile:
-    """A file that is read at given places, and never blocks on what is not a plain file.
+def payload(
+    file: MediumFile, record: Record, buffer: memoryview, *, skip: int = 0, hashed: bool = True
+) -> Iterator[memoryview]:
+    """A record's payload in pieces of at most the buffer's size; the last step is the check of the whole.
 
-    `identity` tells whether it is the same file as last time, and unchanged.
+    Pieces must not be trusted before the iterator ended. Whoever leaves out the first `skip` bytes, or says
+    that it is not `hashed` here, hashes the payload himself. Raises VerificationError `damaged-volume`.
     """
-
-    def __init__(self, descriptor: int, path: Path, found: os.stat_result) -> None:
-        self.path = path
-        self.size = found.st_size
-        self.identity = f"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}-{found.st_ctime_ns:x}"
-        self._descriptor = descriptor
-
-    def at(self, position: int, length: int) -> bytes:
-        """A few bytes, fewer at the end of the file; the caller bounds `length`."""
-        try:
-            return os.pread(self._descriptor, length, position)
-        except OSError as error:
-            raise medium_failed(error, self.path) from error
-
-    def into(self, buffer: memoryview, position: int) -> int:
-        """Fill the buffer as far as the file goes."""
-        done = 0
-        try:
-            while done < len(buffer):
-                count = os.preadv(self._descriptor, [buffer[done:]], position + done)
-                if not count:
-                    break
-                done += count
-        except OSError as error:
-            raise medium_failed(error, self.path) from error
-        return done
-
-    def payload(
-        self, record: Record, buffer: memoryview, *, skip: int = 0, hashed: bool = True
-    ) -> Iterator[memoryview]:
-        """The payload in pieces of at most the buffer's size; the last step is the check of the whole.
-
-        Pieces must not be trusted before the iterator ended. Whoever leaves out the first `skip` bytes, or
-        says that it is not `hashed` here, hashes the payload itself. Raises VerificationError
-        `damaged-volume`.
-        """
-        placed = record.placed
-        head = self.at(placed.position, RECORD_HEADER_SIZE)
-        if placed.header is None:
-            parsed = parse_record(head)
-            intact = placed.segment is not None and parsed.kind == placed.segment.kind
-            intact = intact and parsed.length == placed.length
-        else:
-            intact = head == pack_record(placed.header)
-        if not intact:
-            raise self._damaged(placed)
-        digest = hashlib.sha256()
-        start = placed.position + RECORD_HEADER_SIZE
-        end = start + placed.length
-        for position in range(start + skip, end, len(buffer)):
-            piece = buffer[: min(len(buffer), end - position)]
-            if self.into(piece, position) != len(piece):
-                raise self._damaged(placed)
-            if hashed:
-                digest.update(piece)
-            yield piece
-        found = digest.digest() if hashed else record.checksum
-        if not found == record.checksum == self.at(end, TRAILER_SIZE):
-            raise self._damaged(placed)
-
-    def _damaged(self, placed: Placed) -> VerificationError:
-        what = f" of {placed.header.digest}" if placed.header else ""
-        return VerificationError(
-            "damaged-volume", f"the record{what} at byte {placed.position} is damaged", where=str(self.path)
-        )
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._descriptor >= 0:
-            with suppress(OSError):
-                os.close(self._descriptor)
-            self._descriptor = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.close()
+    placed = record.placed
+    if not _header_holds(file.at(placed.position, RECORD_HEADER_SIZE), placed):
+        raise _damaged_record(file, placed)
+    digest = hashlib.sha256()
+    start = placed.position + RECORD_HEADER_SIZE
+    end = start + placed.length
+    for position in range(start + skip, end, len(buffer)):
+        piece = buffer[: min(len(buffer), end - position)]
+        if file.into(piece, position) != len(piece):
+            raise _damaged_record(file, placed)
+        if hashed:
+            digest.update(piece)
+        yield piece
+    found = digest.digest() if hashed else record.checksum
+    if not found == record.checksum == file.at(end, TRAILER_SIZE):
+        raise _damaged_record(file, placed)
 
 
-def open_regular(path: Path) -> VolumeFile:
-    """Open a plain file for reading; raises `file-not-found`, `invalid-input` for another kind, `io-failed`."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError as error:
-        raise UsageError("file-not-found", "there is no such file", where=str(path)) from error
-    except OSError as error:
-        raise medium_failed(error, path) from error
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(descriptor)
-        raise UsageError("invalid-input", "it is not a plain file", where=str(path))
-    return VolumeFile(descriptor, path, found)
+def _header_holds(head: bytes, placed: Placed) -> bool:
+    if placed.header is not None:
+        return head == pack_record(placed.header)
+    parsed = parse_record(head)
+    return placed.segment is not None and (parsed.kind, parsed.length) == (placed.segment.kind, placed.length)
 
 
-def new_buffer() -> memoryview:
-    """The one buffer of a pass over volumes."""
-    return memoryview(bytearray(CHUNK))
+def _damaged_record(file: MediumFile, placed: Placed) -> VerificationError:
+    what = f" of {placed.header.digest}" if placed.header else ""
+    return VerificationError(
+        "damaged-volume", f"the record{what} at byte {placed.position} is damaged", where=str(file.path)
+    )
 
 
-def medium_failed(error: OSError, path: str | os.PathLike[str]) -> IsthmusError:
-    """Say what the operating system said: `damaged-volume` for a medium that cannot be read, else `io-failed`."""
-    if error.errno == errno.EIO:
-        return VerificationError("damaged-volume", "the medium cannot be read", where=os.fspath(path))
-    return UnreachableError("io-failed", error.strerror or type(error).__name__, where=os.fspath(path))
-
-
-def _inspect(file: VolumeFile, result: Inspection, known: KnownContents) -> None:
+def _inspect(file: MediumFile, result: Inspection, known: KnownContents) -> None:
     result.header = header = parse_header(file.at(0, HEADER_SIZE))
     if header.manifest_size > MAX_MANIFEST:
         raise _damaged(f"its manifest would be larger than {MAX_MANIFEST} bytes")
@@ -296,7 +218,7 @@ def _check_header(header: Header, contents: Contents) -> None:
         raise _damaged("its header and its manifest do not agree on its size")
 
 
-def _read_index(file: VolumeFile, header: Header, footer: Footer) -> bytes:
+def _read_index(file: MediumFile, header: Header, footer: Footer) -> bytes:
     size = ENTRY_SIZE * header.records
     offset = header.size - FOOTER_SIZE - size
     expected = (offset, size, header.size, header.bundle, header.volume, header.records)

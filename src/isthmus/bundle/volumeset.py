@@ -14,8 +14,9 @@ from isthmus.bundle.beside import SUFFIX, manifest_beside
 from isthmus.bundle.keys import PublicKey, short_id, verified_by
 from isthmus.bundle.layout import seal_message
 from isthmus.bundle.manifest import BundleManifest, bundle_id
+from isthmus.bundle.medium import read_failed
 from isthmus.bundle.problems import MissingVolume, Problem
-from isthmus.bundle.volume import Contents, Inspection, KnownContents, Volume, inspect, medium_failed
+from isthmus.bundle.volume import Contents, Inspection, KnownContents, Volume, inspect
 from isthmus.errors import UsageError
 
 
@@ -74,7 +75,7 @@ def list_volumes(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
         try:
             inside = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
         except OSError as error:
-            raise medium_failed(error, path) from error
+            raise read_failed(error, path) from error
         for file in inside:
             found.setdefault(os.path.realpath(file), file)
     if not found:
