@@ -151,7 +151,7 @@ def test_a_foreign_index_is_not_rewritten_for_nothing(place: Path) -> None:
 def test_a_chain_of_indexes_as_deep_as_you_like(place: Path) -> None:
     with Store.create(place) as store:
         manifest = content.put_image(store, "a")
-        for _ in range(1500):
+        for _ in range(1100):
             manifest = content.index_of(manifest.descriptor())
             with store.write_blob("x", manifest.descriptor()) as writer:
                 writer.write(memoryview(manifest.raw))

@@ -116,5 +116,5 @@ class Stores(RuleBasedStateMachine):
         assert list(self.store.scrub()) == []
 
 
-Stores.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+Stores.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
 TestStores = Stores.TestCase

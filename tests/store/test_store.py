@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,19 @@ def test_which_names_need_a_blob(store: Store) -> None:
     assert store.needed_by(image.layers[0].digest) == both
     assert store.needed_by(referrer.layers[0].digest) == ("quay.io/x/y:all",)
     assert store.needed_by(Digest.of(b"absent")) == ()
+
+
+def test_threads_share_a_store(store: Store) -> None:
+    def put(number: int) -> Digest:
+        image = content.put_image(store, f"word {number % 5}", f"{number}")
+        content.put_referrer(store, image, f"application/vnd.number-{number}")
+        return image.digest
+
+    with ThreadPoolExecutor(8) as pool:
+        images = list(pool.map(put, range(40)))
+    assert [store.manifest(content.REPOSITORY, f"{n}").digest for n in range(40)] == images
+    assert [len(store.referrers("x", digest)) for digest in images[:5]] == [8] * 5
+    assert list(store.scrub()) == []
 
 
 def test_durable(place: Path) -> None:

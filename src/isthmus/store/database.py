@@ -193,7 +193,7 @@ def _connect(place: str) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA synchronous = OFF")  # a power cut costs a file that is made again
     except BaseException:
         connection.close()
         raise
