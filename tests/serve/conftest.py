@@ -74,11 +74,12 @@ def put_image(
     artifact_type: str = "",
     **config: Any,
 ) -> Manifest:
+    config_type, layer_type = _PARTS[media_type]
     document: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": media_type,
-        "config": put_blob(store, json.dumps(config).encode(), EMPTY_JSON if artifact_type else _CONFIG),
-        "layers": [put_blob(store, layer, _LAYER) for layer in layers],
+        "config": put_blob(store, json.dumps(config).encode(), EMPTY_JSON if artifact_type else config_type),
+        "layers": [put_blob(store, layer, layer_type) for layer in layers],
     }
     if artifact_type:
         document["artifactType"] = artifact_type
@@ -105,8 +106,16 @@ def _entry(manifest: Manifest) -> dict[str, Any]:
     return {"mediaType": manifest.media_type, "digest": str(manifest.digest), "size": manifest.size}
 
 
-_CONFIG = "application/vnd.oci.image.config.v1+json"
-_LAYER = "application/vnd.oci.image.layer.v1.tar"
+_PARTS = {
+    OCI_MANIFEST: (
+        "application/vnd.oci.image.config.v1+json",
+        "application/vnd.oci.image.layer.v1.tar",
+    ),
+    DOCKER_MANIFEST: (
+        "application/vnd.docker.container.image.v1+json",
+        "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    ),
+}
 
 
 @dataclass(frozen=True)
