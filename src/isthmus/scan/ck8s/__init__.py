@@ -1,0 +1,1 @@
+"""Renders a checkout of compliantkubernetes-apps offline: no helmfile, sops, kubeconfig or network."""
