@@ -23,6 +23,7 @@ from isthmus.registry.session import Request, Session
 _RANGE = re.compile(r"(?:bytes[= ])?0-([0-9]{1,19})", re.ASCII)
 _OCTETS = "application/octet-stream"
 _RESUME_CHUNK = 64 * 1024 * 1024  # bytes of a PATCH where the options name none but the upload is resumed
+_SESSION_LOST = frozenset({404, 416})
 _REFUSES_MOUNT = frozenset({400, 401, 403, 404, 405})
 
 
@@ -197,7 +198,8 @@ class Upload:
             self._publish()
         except UnreachableError as error:
             self._broken = error.temporary
-            if not error.temporary or not self._is_published():
+            # Without any answer it is open whether the registry did it.
+            if error.http_status is not None or not error.temporary or not self._is_published():
                 raise
             self._over = True
 
@@ -259,7 +261,19 @@ class Upload:
         assert exchange is not None
         assert request is not None
         self._exchange = None
-        return self._session.finish(exchange, request)
+        try:
+            return self._session.finish(exchange, request)
+        except UnreachableError as error:
+            if error.http_status not in _SESSION_LOST:
+                raise
+            self._over = True
+            raise UnreachableError(
+                "refused",
+                f"the registry lost the upload: {error.message}",
+                where=request.where,
+                temporary=True,
+                http_status=error.http_status,
+            ) from error
 
     def _close_chunk(self) -> None:
         request = self._request
