@@ -21,6 +21,7 @@ from isthmus.bundle import (
     unpack,
     verify,
 )
+from isthmus.bundle.fitting import fit
 from isthmus.bundle.layout import (
     FOOTER_SIZE,
     RECORD_HEADER_SIZE,
@@ -34,7 +35,6 @@ from isthmus.bundle.layout import (
     parse_header,
 )
 from isthmus.bundle.manifest import BundleManifest, canonical
-from isthmus.bundle.planning import _fit
 from isthmus.errors import IsthmusError, UsageError, VerificationError
 from isthmus.oci import Digest, parse_manifest
 from isthmus.store import Store
@@ -158,7 +158,7 @@ def test_a_bundle_of_bad_names_leaves_the_store_alone(signed: Bundle, foreign: B
     good = signed.plan.manifest.references[0].name
     for number, name in enumerate(["../../etc/passwd", "UPPER/case", "x" * 2000, f"{good}@sha256:{'0' * 64}"]):
         changed = replaced_first_name(signed.plan.manifest, name)
-        plan = _fit(changed, None)
+        plan = fit(changed, None)
         out = tmp_path / f"out{number}"
         with Store.open(signed.source) as store:
             pack(plan, store, out)

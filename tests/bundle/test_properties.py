@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.bundle import plan_bundle, unpack, verify
+from isthmus.bundle.fitting import split
 from isthmus.bundle.layout import RECORD_COST
 from isthmus.bundle.manifest import Blob, canonical, decode_manifest
 from isthmus.bundle.packing import pack
-from isthmus.bundle.planning import _split
 from isthmus.errors import IncompleteError
 from isthmus.oci import Digest
 from isthmus.store import Store
@@ -32,7 +32,7 @@ def make_store(path: Path, layers: Sequence[Sequence[int]]) -> None:
             put_image(store, f"a.example/image/{number}", "1", contents)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(layers=images, room=st.integers(0, 60_000), data=st.data())
 def test_any_blobs_any_sizes_any_order(layers: list[list[int]], room: int, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -77,7 +77,7 @@ def test_every_order_of_a_spanning_blob(tmp_path: Path) -> None:
 @given(sizes=st.lists(st.integers(0, 5_000), max_size=30), capacity=st.integers(300, 4_000))
 def test_volumes_are_filled(sizes: list[int], capacity: int) -> None:
     blobs = [Blob(Digest(f"sha256:{number:064x}"), size) for number, size in enumerate(sizes)]
-    volumes = _split(blobs, capacity + 1280 + RECORD_COST, 0)
+    volumes = split(blobs, capacity + 1280 + RECORD_COST, 0)
     reached = [0] * len(blobs)
     for volume in volumes:
         used = sum(RECORD_COST + record.length for record in volume)

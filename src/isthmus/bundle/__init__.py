@@ -3,6 +3,7 @@
 docs/bundle-format.md has the format. Not here: how bundles travel.
 """
 
+from isthmus.bundle.fitting import BundlePlan
 from isthmus.bundle.keys import (
     KeyPaths,
     PublicKey,
@@ -13,7 +14,7 @@ from isthmus.bundle.keys import (
 )
 from isthmus.bundle.manifest import BundleManifest, CarriedReference
 from isthmus.bundle.packing import PackedVolume, PackResult, pack
-from isthmus.bundle.planning import BundlePlan, BundleReference, plan_bundle
+from isthmus.bundle.planning import BundleReference, plan_bundle
 from isthmus.bundle.problems import MissingVolume, Problem
 from isthmus.bundle.progress import Progress
 from isthmus.bundle.receipt import Receipt, make_receipt, read_receipt

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from isthmus.bundle.fitting import BundlePlan
 from isthmus.bundle.keys import SigningKey
 from isthmus.bundle.layout import HEADER_SIZE, parse_header
 from isthmus.bundle.manifest import MAX_MANIFEST, bundle_id
 from isthmus.bundle.medium import failed, io_errors, open_regular
-from isthmus.bundle.planning import BundlePlan
 from isthmus.bundle.shape import Shape
 from isthmus.bundle.volume import Contents, KnownContents
 from isthmus.errors import IsthmusError, UsageError, VerificationError

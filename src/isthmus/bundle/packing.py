@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from isthmus.bundle.beside import check_directory, locked_directory, write_companions
+from isthmus.bundle.fitting import BundlePlan
 from isthmus.bundle.keys import SigningKey
 from isthmus.bundle.layout import pack_record
 from isthmus.bundle.medium import io_errors, new_buffer
-from isthmus.bundle.planning import BundlePlan
 from isthmus.bundle.progress import Meter, Progress
 from isthmus.bundle.scan import Front, beside, scan
 from isthmus.bundle.shape import Planned, Shape, shapes_of

@@ -1,42 +1,28 @@
-"""Planning a bundle: which blobs the references need, in which order, and how they fill the volumes.
+"""Planning a bundle: which blobs the references need, and in which order.
 
 A plan is made from the store's manifests and sizes alone, before any layer is read, and is the same for the
-same store, references and options. Not here: reading blobs and writing volumes (`packing`).
+same store, references and options. Not here: how blobs fill volumes (`fitting`), and writing (`packing`).
 """
 
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import count
-from typing import Final
 
-import msgspec
-
-from isthmus.bundle.layout import RECORD_COST, Kind, volume_size
+from isthmus.bundle.fitting import BundlePlan, fit
 from isthmus.bundle.manifest import (
     FORMAT,
-    MAX_MANIFEST,
-    MAX_SIZE,
-    MAX_VOLUMES,
     NAME,
     VERSION,
     Blob,
     BundleManifest,
     CarriedReference,
     ManifestBlob,
-    Segment,
-    VolumeTable,
-    bundle_id,
-    canonical,
 )
 from isthmus.bundle.needs import Needs, needs_of
 from isthmus.errors import IncompleteError, UsageError
 from isthmus.oci import Descriptor, Platform, Reference
 from isthmus.store import Store
-
-MINIMUM_ROOM: Final = 64 * 1024
-"""Bytes of a volume that must be left beside four times the manifest."""
 
 _IMAGE_CONFIGS = frozenset(
     {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
@@ -55,24 +41,6 @@ class BundleReference:
     descriptor: Descriptor
     kind: str = "image"
     platforms: tuple[Platform, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class BundlePlan:
-    """A manifest, its canonical bytes, and so everything about the bundle but the payloads."""
-
-    manifest: BundleManifest
-    raw: bytes
-
-    @property
-    def bundle(self) -> str:
-        """The bundle's id, 64 hexadecimal digits."""
-        return bundle_id(self.raw).hex()
-
-    @property
-    def size(self) -> int:
-        """Bytes of all volumes together."""
-        return sum(volume.size for volume in self.manifest.volumes)
 
 
 def plan_bundle(
@@ -95,7 +63,7 @@ def plan_bundle(
         raise UsageError("wrong-usage", "there is nothing to carry", where=str(store.path))
     found = _gather(store, sorted(wanted, key=lambda ref: (ref.name, ref.kind)))
     manifest = _without_volumes(name, *found)
-    return _fit(manifest, volume_size)
+    return fit(manifest, volume_size)
 
 
 def _all_of(store: Store) -> list[BundleReference]:
@@ -189,68 +157,3 @@ def created_time() -> str | None:
         return datetime.fromtimestamp(int(text), UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if text else None
     except (ValueError, OverflowError, OSError) as error:
         raise UsageError("invalid-config", "SOURCE_DATE_EPOCH is not a number of seconds") from error
-
-
-def _fit(manifest: BundleManifest, limit: int | None) -> BundlePlan:
-    """The plan within the limit; where there is none, say the least limit for which there is one."""
-    plan = _try_fit(manifest, limit)
-    if isinstance(plan, BundlePlan):
-        return plan
-    least: BundlePlan | int = plan
-    while isinstance(least, int):
-        plan, least = least, _try_fit(manifest, least)
-    raise UsageError(
-        "invalid-size",
-        f"volumes of {limit} bytes are too small: each carries the manifest, and needs at least {plan} bytes",
-    )
-
-
-def _try_fit(manifest: BundleManifest, limit: int | None) -> BundlePlan | int:
-    """Split the blobs so that every volume holds the manifest that describes the split; a size to try instead.
-
-    The manifest's size changes the split and the split the manifest's size, so that the size grows until
-    the manifest fits, and `fill` takes up what is then left.
-    """
-    size = 0
-    for attempt in count():
-        volumes = _split(manifest.blobs, limit if attempt else None, size)
-        tables = tuple(
-            VolumeTable(tuple(v), volume_size([size, *(record.length for record in v)])) for v in volumes
-        )
-        fitted = msgspec.structs.replace(manifest, volumes=tables, volume_size=limit)
-        raw = canonical(fitted)
-        if attempt and len(raw) <= size:
-            filled = msgspec.structs.replace(fitted, fill="0" * (size - len(raw)))
-            return BundlePlan(filled, canonical(filled))
-        size = max(size, len(raw))
-        least = MINIMUM_ROOM + 4 * size
-        if limit is not None and limit < least:
-            return least
-        if size > MAX_MANIFEST or (limit or 0) > MAX_SIZE:
-            raise UsageError(
-                "invalid-size", "the bundle is too large for one manifest; pack fewer references at a time"
-            )
-    raise AssertionError("unreachable")
-
-
-def _split(blobs: Sequence[Blob], limit: int | None, manifest_size: int) -> list[list[Segment]]:
-    """Fill volumes with blobs in order; the last record of a volume takes all the room that is left."""
-    capacity = (MAX_SIZE if limit is None else limit) - volume_size([manifest_size])
-    volumes: list[list[Segment]] = [[]]
-    room = capacity
-    for number, blob in enumerate(blobs):
-        offset = 0
-        while offset < blob.size or not blob.size:
-            rest = blob.size - offset
-            if room < RECORD_COST + min(1, rest):
-                volumes.append([])
-                room = capacity
-                if len(volumes) > MAX_VOLUMES:
-                    raise UsageError("invalid-size", f"the bundle would have more than {MAX_VOLUMES} volumes")
-            length = min(rest, room - RECORD_COST)
-            volumes[-1].append(Segment(Kind.BLOB, number, offset, length))
-            room -= RECORD_COST + length
-            offset += length
-            if not rest:
-                break
-    return volumes

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from isthmus.bundle.fitting import BundlePlan
 from isthmus.bundle.keys import SigningKey
 from isthmus.bundle.layout import (
     FOOTER_SIZE,
@@ -20,7 +21,6 @@ from isthmus.bundle.layout import (
     seal_message,
 )
 from isthmus.bundle.manifest import Segment, bundle_id, placed_records
-from isthmus.bundle.planning import BundlePlan
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,15 @@ class Stage:
 
     def lacking(self) -> set[int]:
         """The blobs that are neither here nor in the store; one whose last piece is here is completed first."""
-        blobs = enumerate(self.manifest.blobs)
-        return {number for number, blob in blobs if not (self.has(number) or self.staging.complete(*blob))}
+        return {
+            number for number in range(len(self.manifest.blobs)) if not (self.has(number) or self._finish(number))
+        }
+
+    def _finish(self, number: int) -> bool:
+        try:
+            return self.staging.complete(*self.manifest.blobs[number])
+        except VerificationError:
+            return False  # what was staged has rotted, and is forgotten
 
     def holds(self, record: Record) -> bool:
         """Whether nothing of a record is lacking."""
@@ -88,7 +95,12 @@ class Stage:
             for piece in self.meter.through(payload(file, record, self._buffer)):
                 writer.write(piece)
             writer.commit()
-        self.staging.complete(header.digest, header.total)
+        try:
+            self.staging.complete(header.digest, header.total)
+        except VerificationError as error:
+            raise VerificationError(
+                "damaged-volume", f"the parts of {header.digest} are intact, but do not make up the blob"
+            ) from error
 
 
 class Seen:

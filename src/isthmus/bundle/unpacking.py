@@ -83,6 +83,8 @@ def unpack(
         error = error_for(damaged, _still_needed(given, stage))
         if error is not None:
             raise error
+        if lost := stage.lacking():
+            raise _read_again(manifest, lost, place)
         moved = _publish(store_path, manifest, stage.staging, durable=durable)
         shutil.rmtree(place, ignore_errors=True)
     with suppress(OSError):
@@ -135,8 +137,6 @@ def held_by(store: Path) -> Store | None:
 def _still_needed(given: VolumeSet, stage: Stage) -> list[MissingVolume]:
     """The volumes that were not given and hold something that is not here yet."""
     lacking = stage.lacking()
-    if not lacking:
-        return []
     manifest = stage.manifest
     result = []
     for missing in given.missing:
@@ -145,6 +145,16 @@ def _still_needed(given: VolumeSet, stage: Stage) -> list[MissingVolume]:
         if needed:
             result.append(MissingVolume(missing.volume, missing.file, missing.size, manifest.affected(needed)))
     return result
+
+
+def _read_again(manifest: BundleManifest, lost: set[int], place: Path) -> IncompleteError:
+    return IncompleteError(
+        "missing-content",
+        f"{len(lost)} blobs that were staged earlier are no longer what they were",
+        where=str(place),
+        hint="run it again with all volumes",
+        items=manifest.affected(lost),
+    )
 
 
 def _publish(store_path: Path, manifest: BundleManifest, staging: Staging, *, durable: bool) -> int:
