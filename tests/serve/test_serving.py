@@ -120,6 +120,9 @@ def test_flat_names(own: Content) -> None:
         assert client.get("/v2/library/pause/manifests/3.10").body == own.pause.raw
         assert client.get("/v2/pause/manifests/3.10?ns=registry.k8s.io").body == own.pause.raw
         assert client.get("/v2/a/b/tags/list").json["name"] == "a/b"
+        assert client.get("/v2/a/b/tags/list?ns=quay.io").status == 200
+        # The host is not in the name, but it was said: another host's image must not be given out for it.
+        assert client.get("/v2/a/b/tags/list?ns=other.example").code == "NAME_UNKNOWN"
         assert client.get("/v2/pause/manifests/3.10?ns=quay.io").status == 404
         assert client.get("/v2/team/app/manifests/Edge?ns=localhost:5000").body == own.docker.raw
         client.close()

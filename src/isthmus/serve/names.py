@@ -23,17 +23,19 @@ class Names:
     def repository(self, name: str, namespace: str | None) -> str | None:
         """The repository that is meant, or None where the store has none of that name.
 
-        A name made by the mapping counts first; then whatever `?ns=` (containerd) says is meant does not
-        matter. Otherwise the name is one of the host in `ns`, or of docker.io, for which Docker's
-        `registry-mirrors` asks with no host at all.
+        A name made by the mapping counts first. With a host in it, whatever `?ns=` (containerd) says does not
+        matter; without one (`flat`), nobody who asks for another host's image must get this one. Otherwise
+        the name is one of the host in `ns`, or of docker.io, for which Docker's `registry-mirrors` asks with
+        no host at all.
         """
+        host = namespace.lower() if namespace else None
         mapped = self.inside.get(name)
-        if mapped is not None and (self.mapping.mapping != "flat" or namespace is None):
-            return mapped
-        whole = host_of_path(name, namespace.lower() if namespace else None)
-        if whole in self.roots:
-            return whole
-        return mapped
+        if mapped is not None:
+            is_said = self.mapping.mapping == "prefix" or host is None or mapped.partition("/")[0] == host
+            if is_said:
+                return mapped
+        whole = host_of_path(name, host)
+        return whole if whole in self.roots else None
 
     def original(self, name: str, namespace: str | None) -> str:
         """The full name that a client most likely meant by a name that is not there."""
