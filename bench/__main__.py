@@ -1,0 +1,102 @@
+"""Command line: python -m bench [WHAT…] [--runs N] [--small] prints tables and writes bench/results/WHAT.json.
+
+Exit status: 0 measured, 1 a limit does not hold (memory, disk) or a benchmark could not be run, 2 wrong usage.
+Goals against other tools are shown as met or missed and change nothing: they depend on what is installed.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from bench.measure import MeasureError
+from bench.options import Options
+from bench.report import Report
+
+BENCHES = {
+    "transfer": "registry → store beside other tools, in time, CPU, requests and bytes",
+    "memory": "peak memory and disk of pull, pack and unpack on one big blob",
+}
+"""Name → what it measures; the module bench.NAME has `run(options) -> Report` and is imported when it runs."""
+
+RESULTS = Path(__file__).with_name("results")
+GIB = 1024**3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what is asked for, one benchmark after the other."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    unknown = sorted(set(given.what) - set(BENCHES))
+    if unknown:
+        parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHES)}")
+    size = given.size or (GIB // 4 if given.small else 4 * GIB)
+    options = Options(given.runs, "small" if given.small else "full", size, tuple(given.peer), _sayer())
+    failed = 0
+    for name in given.what or BENCHES:
+        try:
+            failed += _one(name, options, given.results)
+        except MeasureError as error:
+            print(f"bench {name}: {error}", file=sys.stderr)
+            failed += 1
+    return 1 if failed else 0
+
+
+def _one(name: str, options: Options, results: Path) -> int:
+    run: Callable[[Options], Report] = importlib.import_module(f"bench.{name}").run
+    before = os.getloadavg()[0]
+    report = run(options)
+    report = replace(report, load=(before, os.getloadavg()[0]))
+    path = report.write(results)
+    settings = ", ".join(f"{key} {value}" for key, value in report.settings.items())
+    print(f"\n{name}: {settings}; load average before {before:.1f} on {os.cpu_count()} cores")
+    for table in report.tables:
+        print(f"\n{table}")
+    print(f"\nwritten to {os.path.relpath(path)}")
+    for failure in report.failures:
+        print(f"LIMIT: {failure}", file=sys.stderr)
+    return len(report.failures)
+
+
+def _parser() -> argparse.ArgumentParser:
+    listed = "\n".join(f"  {name:10} {text}" for name, text in BENCHES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure Isthmus.",
+        epilog=f"benchmarks:\n{listed}\n\nOther tools to compare with: python -m bench.peers",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", nargs="*", metavar="WHAT", help="which benchmarks; all where none is named")
+    parser.add_argument("--runs", type=_positive, default=5, help="rounds that count, after one that does not (5)")
+    parser.add_argument("--small", action="store_true", help="the small set of images and a blob of 256 MiB")
+    parser.add_argument("--size", type=_size, help="size of the big blob: 4GiB, 512MiB or bytes")
+    parser.add_argument("--peer", action="append", default=[], help="compare with this tool only; repeatable")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the directory for JSON (bench/results)")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _size(text: str) -> int:
+    for suffix, unit in (("GiB", GIB), ("MiB", 1024**2), ("", 1)):
+        if text.endswith(suffix):
+            return _positive(text.removesuffix(suffix)) * unit
+    raise AssertionError(text)
+
+
+def _sayer() -> Callable[[str], None]:
+    start = time.monotonic()
+    return lambda text: print(f"{time.monotonic() - start:7.1f}s  {text}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,17 @@
+"""What the command line asks of a benchmark."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.images.table import Mode
+
+
+@dataclass(frozen=True)
+class Options:
+    """`size` is that of the big blob, in bytes; `peers` names those to compare with, all where it is empty."""
+
+    runs: int
+    mode: Mode
+    size: int
+    peers: tuple[str, ...]
+    say: Callable[[str], None]
