@@ -86,7 +86,7 @@ def served(inside: Path, network_namespace: ClosedNetwork) -> Iterator[str]:
     command = [*ISTHMUS, "serve", "--store", str(inside / "store"), "--listen", address]
     program = Program(command, inside / "serve.log", site.enter)
     try:
-        program.wait_until(lambda: "Serving" in (inside / "serve.log").read_text() and _answers(site, address))
+        program.wait_until(lambda: _answers(site, address))
         yield address
     finally:
         program.stop()
