@@ -45,14 +45,14 @@ def mappings(data: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, M
     """Every mapping in settings, outer ones first."""
     if depth > MAX_DEPTH:
         return
-    if isinstance(data, Mapping):
+    if isinstance(data, dict):
         yield path, data
         for key, value in data.items():
-            if isinstance(value, Mapping | list):
+            if isinstance(value, dict | list):
                 yield from mappings(value, key_path(path, key), depth + 1)
     elif isinstance(data, list):
         for index, value in enumerate(data):
-            if isinstance(value, Mapping | list):
+            if isinstance(value, dict | list):
                 yield from mappings(value, index_path(path, index), depth + 1)
 
 
@@ -101,7 +101,7 @@ def _leaves(data: Any, path: str, key: str, parent: Mapping[str, Any], depth: in
         return
     if isinstance(data, str):
         yield Leaf(path, key, data, parent)
-    elif isinstance(data, Mapping):
+    elif isinstance(data, dict):
         for name, value in data.items():
             yield from _leaves(value, key_path(path, name), name, data, depth + 1)
     elif isinstance(data, list):

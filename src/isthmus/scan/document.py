@@ -62,17 +62,17 @@ class Document(msgspec.Struct, frozen=True):
 
 def mapping_at(data: Any, key: str) -> Mapping[str, Any]:
     """The mapping under `key`, or an empty one for anything else."""
-    value = data.get(key) if isinstance(data, Mapping) else None
-    return value if isinstance(value, Mapping) else {}
+    value = data.get(key) if isinstance(data, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
 def list_at(data: Any, key: str) -> list[Any]:
     """The list under `key`, or an empty one for anything else."""
-    value = data.get(key) if isinstance(data, Mapping) else None
+    value = data.get(key) if isinstance(data, dict) else None
     return value if isinstance(value, list) else []
 
 
 def text_at(data: Any, key: str) -> str:
     """The text under `key`, or nothing for anything else."""
-    value = data.get(key) if isinstance(data, Mapping) else None
+    value = data.get(key) if isinstance(data, dict) else None
     return value if isinstance(value, str) else ""

@@ -53,9 +53,9 @@ def pod_specs(document: Document) -> Iterator[PodSpec]:
         return
     data, path, parent = document.data, "", None
     for key in keys:
-        parent, data = data, data.get(key) if isinstance(data, Mapping) else None
+        parent, data = data, data.get(key) if isinstance(data, dict) else None
         path = key_path(path, key)
-    if isinstance(data, Mapping):
+    if isinstance(data, dict):
         yield PodSpec(path, data, parent=parent if len(keys) > 1 else None)
 
 
@@ -67,7 +67,7 @@ def is_workload(group: str, kind: str) -> bool:
 def _embedded(data: Any, path: str, depth: int, parent: Mapping[str, Any] | None) -> Iterator[PodSpec]:
     if depth > _MAX_DEPTH:
         return
-    if isinstance(data, Mapping):
+    if isinstance(data, dict):
         if any(_has_images(data.get(name)) for name in ("containers", "initContainers")):
             yield PodSpec(path, data, certain=False, parent=parent if depth > 1 else None)
             return
@@ -82,5 +82,5 @@ def _embedded(data: Any, path: str, depth: int, parent: Mapping[str, Any] | None
 
 def _has_images(value: Any) -> bool:
     return isinstance(value, list) and any(
-        isinstance(item, Mapping) and isinstance(item.get("image"), str) for item in value
+        isinstance(item, dict) and isinstance(item.get("image"), str) for item in value
     )

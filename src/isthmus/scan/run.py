@@ -68,6 +68,7 @@ def without_shadows(found: Iterable[Ref | Endpoint | Item]) -> Iterator[Ref | En
     held = list(found)
     known = {thing.name for thing in held if isinstance(thing, Ref) and thing.confidence != "possible"}
     purposes = {thing.url for thing in held if isinstance(thing, Endpoint) and thing.purpose != "unknown"}
+    purposes |= {thing.name for thing in held if isinstance(thing, Ref) and thing.kind == "file"}
     for thing in held:
         if isinstance(thing, Endpoint):
             if thing.purpose != "unknown" or thing.url not in purposes:

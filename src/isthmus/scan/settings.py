@@ -51,7 +51,7 @@ def is_off(mapping: Mapping[str, Any]) -> bool:
 def _walk(data: Any, path: str, key: str, pattern: tuple[str, ...], depth: int) -> Iterator[Mention]:
     if depth > MAX_DEPTH:
         return
-    if isinstance(data, Mapping):
+    if isinstance(data, dict):
         if not is_off(data):
             yield from _mapping(data, path, key, pattern, depth)
     elif isinstance(data, list):
@@ -59,7 +59,7 @@ def _walk(data: Any, path: str, key: str, pattern: tuple[str, ...], depth: int) 
             place = index_path(path, index)
             if isinstance(item, str):
                 yield from _text(key, item, place, (*pattern, "[]"))
-            elif isinstance(item, Mapping | list):
+            elif isinstance(item, dict | list):
                 yield from _walk(item, place, key, (*pattern, "[]"), depth + 1)
 
 
@@ -87,7 +87,7 @@ def _mapping(
             elif key in _NAMING and names_image(parent):
                 name = parent
             yield from _text(name, value, place, below)
-        elif isinstance(value, Mapping | list):
+        elif isinstance(value, dict | list):
             yield from _walk(value, place, key, below, depth + 1)
 
 

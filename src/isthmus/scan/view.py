@@ -3,7 +3,7 @@
 Not here: any rule.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -12,8 +12,10 @@ import msgspec
 from isthmus.errors import IsthmusError
 from isthmus.inventory.model import Confidence, Endpoint, Finding, Item, Kind, Ref, When
 from isthmus.oci import Reference
+from isthmus.scan.addresses import Leaf, leaves, mappings
 from isthmus.scan.document import Document, list_at, text_at
 from isthmus.scan.embedded import Text, Tree, config_trees
+from isthmus.scan.groups import is_built_in, is_ignored
 from isthmus.scan.paths import index_path, key_path
 from isthmus.scan.pod_specs import PodSpec, pod_specs
 
@@ -71,8 +73,7 @@ class View:
         trees: list[Tree] = []
         texts: list[Text] = []
         objects: list[Tree] = []
-        found = config_trees(self.document.data) if self.is_config else iter([Tree("", self.document.data)])
-        for part in found:
+        for part in self._found():
             if isinstance(part, Text):
                 texts.append(part)
             elif part.form and text_at(part.data, "kind") and text_at(part.data, "apiVersion"):
@@ -81,9 +82,30 @@ class View:
                 trees.append(part)
         return trees, texts, objects
 
+    def _found(self) -> Iterator[Tree | Text]:
+        document = self.document
+        if self.is_config:
+            return config_trees(document.data)
+        is_bare = not document.kind and not document.api_version
+        is_custom = not is_built_in(document.group) and not is_ignored(document.group, document.kind)
+        return iter([Tree("", document.data)] if is_bare or is_custom else [])
+
+    @cached_property
+    def mappings(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """Every mapping in the settings, outer ones first, with its path."""
+        return [found for tree in self.trees for found in mappings(tree.data, tree.path)]
+
+    @cached_property
+    def leaves(self) -> list[Leaf]:
+        """Every text in the settings."""
+        return [leaf for tree in self.trees for leaf in leaves(tree.data, tree.path)]
+
     @property
     def trees(self) -> list[Tree]:
-        """The settings in the document: itself, or what a ConfigMap or Secret holds."""
+        """The settings in the document: itself, or what a ConfigMap or Secret holds.
+
+        Kubernetes' own kinds have none, and neither have policies and the like.
+        """
         return self.parts[0]
 
     @property

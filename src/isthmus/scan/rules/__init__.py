@@ -25,12 +25,14 @@ RULES = (
     "downloads",
     "falcoctl",
     "gitops",
+    "hub",
     "identity",
     "plugins",
     "signatures",
     "tekton",
     "time_servers",
     "trivy",
+    "update_checks",
     "outside_addresses",
 )
 

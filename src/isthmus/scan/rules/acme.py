@@ -6,7 +6,7 @@ Not here: the images that answer challenges (`arguments`).
 from collections.abc import Iterator
 
 from isthmus.inventory.model import Endpoint
-from isthmus.scan.addresses import is_url, mappings, without_secrets
+from isthmus.scan.addresses import is_url, without_secrets
 from isthmus.scan.document import mapping_at, text_at
 from isthmus.scan.rules.arguments import flags
 from isthmus.scan.view import View, endpoint
@@ -18,12 +18,11 @@ ADVICE = "issue from a certificate authority of the site: an issuer of kind CA, 
 
 def find(view: View) -> Iterator[Endpoint]:
     """Every ACME directory."""
-    for tree in view.trees:
-        for path, mapping in mappings(tree.data, tree.path):
-            server = text_at(mapping_at(mapping, "acme"), "server")
-            if is_url(server):
-                finding = view.finding(f"{path}.acme.server", RULE)
-                yield endpoint(without_secrets(server), "acme", finding, ADVICE)
+    for path, mapping in view.mappings:
+        server = text_at(mapping_at(mapping, "acme"), "server")
+        if is_url(server):
+            finding = view.finding(f"{path}.acme.server", RULE)
+            yield endpoint(without_secrets(server), "acme", finding, ADVICE)
     for container in view.containers:
         for flag, value in flags(container.data):
             if "acme" in words(flag) and is_url(value):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from isthmus.inventory.model import Endpoint
-from isthmus.scan.addresses import is_outside, is_url, mappings, without_secrets
+from isthmus.scan.addresses import is_outside, is_url, without_secrets
 from isthmus.scan.document import list_at, text_at
 from isthmus.scan.view import View, endpoint
 from isthmus.scan.words import words
@@ -28,6 +28,7 @@ _DEFAULTS: Mapping[str, tuple[str, str]] = {
     "msteams": ("webhook_url", ""),
     "webhook": ("url", ""),
 }
+_LISTS = {f"{service}{suffix}": service for service in _DEFAULTS for suffix in ("_configs", "Configs")}
 _SERVICES = frozenset(_DEFAULTS) | {
     "opsgenie",
     "msteamsv2",
@@ -41,10 +42,9 @@ _SERVICES = frozenset(_DEFAULTS) | {
 
 def find(view: View) -> Iterator[Endpoint]:
     """Every receiver outside."""
-    for tree in view.trees:
-        for path, mapping in mappings(tree.data, tree.path):
-            yield from _receivers(view, mapping, path)
-            yield from _settings(view, mapping, path)
+    for path, mapping in view.mappings:
+        yield from _receivers(view, mapping, path)
+        yield from _settings(view, mapping, path)
     for container in view.containers:
         for index, variable in enumerate(list_at(container.data, "env")):
             name, value = text_at(variable, "name"), text_at(variable, "value")
@@ -53,13 +53,16 @@ def find(view: View) -> Iterator[Endpoint]:
 
 def _receivers(view: View, mapping: Mapping[str, Any], path: str) -> Iterator[Endpoint]:
     """`slack_configs` of Alertmanager, `slackConfigs` of its custom resource."""
-    for service, (key, default) in _DEFAULTS.items():
-        for name in (f"{service}_configs", f"{service}Configs"):
-            for index, receiver in enumerate(list_at(mapping, name)):
-                url = text_at(receiver, key) or text_at(receiver, key.replace("_url", "URL")) or default
-                if is_url(url) and (is_outside(url) or url == default):
-                    finding = view.finding(f"{path}.{name}[{index}]", RULE)
-                    yield endpoint(_shown(url, service), f"alerts-{service}", finding, ADVICE)
+    for name, receivers in mapping.items():
+        service = _LISTS.get(name, "")
+        if not service or not isinstance(receivers, list):
+            continue
+        key, default = _DEFAULTS[service]
+        for index, receiver in enumerate(receivers):
+            url = text_at(receiver, key) or text_at(receiver, key.replace("_url", "URL")) or default
+            if is_url(url) and (is_outside(url) or url == default):
+                finding = view.finding(f"{path}.{name}[{index}]", RULE)
+                yield endpoint(_shown(url, service), f"alerts-{service}", finding, ADVICE)
 
 
 def _settings(view: View, mapping: Mapping[str, Any], path: str) -> Iterator[Endpoint]:

@@ -6,7 +6,7 @@ Not here: pod specifications inside of them (`pods`).
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import msgspec
 
@@ -22,13 +22,6 @@ RULE = "custom-resource"
 FIELD_RULE = "custom-resource-field"
 VALUES_RULE = "values"
 
-# The groups of Kubernetes itself, whose objects name images in pods only.
-_BUILT_IN = re.compile(
-    r"|apps|batch|extensions|autoscaling|policy|"
-    r"(?:rbac\.authorization|authorization|authentication|networking|apiextensions|admissionregistration|storage|"
-    r"coordination|discovery|events|scheduling|certificates|apiregistration|metrics|flowcontrol\.apiserver|node|"
-    r"resource|internal\.apiserver|snapshot\.storage|gateway\.networking|custom\.metrics|external\.metrics)\.k8s\.io"
-)
 _VARIABLE = re.compile(r"\$\(|\{\{|\$\{")
 
 
@@ -43,7 +36,7 @@ class Doubtful(msgspec.Struct, frozen=True):
 
 def find(view: View) -> Iterator[Ref | Item | Doubtful]:
     """Every image that the object names outside of pod specifications."""
-    if not _is_custom(view):
+    if view.is_config or not view.trees:
         return
     group, kind = view.document.group, view.document.kind
     seen: set[str] = set()
@@ -57,20 +50,6 @@ def find(view: View) -> Iterator[Ref | Item | Doubtful]:
             continue
         if not mention.path.startswith(pods) or not pods:
             yield from _mentioned(view, mention, group, kind)
-
-
-def is_ignored(group: str, kind: str) -> bool:
-    """Whether objects of this kind compare or describe images, but never run them."""
-    return any(entry.group == group and (not entry.kinds or kind in entry.kinds) for entry in catalogue().ignored)
-
-
-def _is_custom(view: View) -> bool:
-    document = view.document
-    if view.is_config or document.kind == "CustomResourceDefinition" or not isinstance(document.data, Mapping):
-        return False
-    if not document.kind and not document.api_version:
-        return True
-    return not _BUILT_IN.fullmatch(document.group) and not is_ignored(document.group, document.kind)
 
 
 def _known(group: str, kind: str) -> tuple[CustomKind, ...]:

@@ -33,7 +33,7 @@ def find(view: View) -> Iterator[Ref | Endpoint]:
     """Every download in a command, an argument, or a script in a ConfigMap."""
     for container in view.containers:
         for field in ("command", "args"):
-            text = "\n".join(item for item in list_at(container.data, field) if isinstance(item, str))
+            text = " ".join(item for item in list_at(container.data, field) if isinstance(item, str))
             yield from _script(view, text, f"{container.path}.{field}")
     for part in view.texts:
         if part.key.endswith((".sh", ".bash", ".py")) or part.text.startswith("#!"):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from isthmus.inventory.model import Endpoint, Item, Ref
-from isthmus.scan.addresses import is_url, mappings, without_secrets
+from isthmus.scan.addresses import is_url, without_secrets
 from isthmus.scan.document import list_at, mapping_at, text_at
 from isthmus.scan.embedded import Tree
 from isthmus.scan.paths import index_path
@@ -28,12 +28,11 @@ _REGISTRY = "ghcr.io/falcosecurity"
 
 def find(view: View) -> Iterator[Ref | Endpoint | Item]:
     """Everything that a configuration of falcoctl makes it fetch."""
-    for tree in view.trees:
-        for path, mapping in mappings(tree.data, tree.path):
-            artifact = mapping_at(mapping, "artifact")
-            if "indexes" in mapping and artifact:
-                yield from _artifacts(view, artifact, f"{path}.artifact")
-                yield from _indexes(view, Tree(f"{path}.indexes", list_at(mapping, "indexes")))
+    for path, mapping in view.mappings:
+        artifact = mapping_at(mapping, "artifact")
+        if "indexes" in mapping and artifact:
+            yield from _artifacts(view, artifact, f"{path}.artifact")
+            yield from _indexes(view, Tree(f"{path}.indexes", list_at(mapping, "indexes")))
 
 
 def _indexes(view: View, tree: Tree) -> Iterator[Endpoint]:

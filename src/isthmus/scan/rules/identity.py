@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from isthmus.inventory.model import Endpoint
-from isthmus.scan.addresses import is_outside, is_url, leaves, mappings, without_secrets
+from isthmus.scan.addresses import is_outside, is_url, leaves, without_secrets
 from isthmus.scan.document import list_at, mapping_at, text_at
 from isthmus.scan.rules.arguments import flags
 from isthmus.scan.view import View, endpoint
@@ -31,15 +31,14 @@ _CONNECTORS = {
 
 def find(view: View) -> Iterator[Endpoint]:
     """Every identity provider that is not inside by its name."""
-    for tree in view.trees:
-        for path, mapping in mappings(tree.data, tree.path):
-            for index, connector in enumerate(list_at(mapping, "connectors")):
-                default = _CONNECTORS.get(text_at(connector, "type"))
-                if default and not any(is_url(leaf.text) for leaf in leaves(mapping_at(connector, "config"))):
-                    finding = view.finding(f"{path}.connectors[{index}]", RULE)
-                    yield endpoint(default, "identity-provider", finding, ADVICE)
-        for leaf in leaves(tree.data, tree.path):
-            yield from _address(view, leaf.key, leaf.text, leaf.path)
+    for path, mapping in view.mappings:
+        for index, connector in enumerate(list_at(mapping, "connectors")):
+            default = _CONNECTORS.get(text_at(connector, "type"))
+            if default and not any(is_url(leaf.text) for leaf in leaves(mapping_at(connector, "config"))):
+                finding = view.finding(f"{path}.connectors[{index}]", RULE)
+                yield endpoint(default, "identity-provider", finding, ADVICE)
+    for leaf in view.leaves:
+        yield from _address(view, leaf.key, leaf.text, leaf.path)
     for container in view.containers:
         for flag, value in flags(container.data):
             yield from _address(view, flag, value, container.path)

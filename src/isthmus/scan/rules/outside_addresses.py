@@ -8,10 +8,9 @@ import re
 from collections.abc import Iterator
 
 from isthmus.inventory.model import Endpoint
-from isthmus.scan.addresses import is_outside, is_url, leaves, without_secrets
+from isthmus.scan.addresses import is_outside, is_url, without_secrets
 from isthmus.scan.document import list_at, text_at
 from isthmus.scan.rules.arguments import flags
-from isthmus.scan.rules.custom_resources import is_ignored
 from isthmus.scan.view import View, endpoint
 from isthmus.scan.words import looks_secret
 
@@ -30,10 +29,8 @@ def find(view: View) -> Iterator[Endpoint]:
         for index, variable in enumerate(list_at(container.data, "env")):
             place = f"{container.path}.env[{index}].value"
             yield from _address(view, text_at(variable, "name"), text_at(variable, "value"), place)
-    document = view.document
-    is_custom = "." in document.group and not document.group.endswith(".k8s.io")
-    if is_custom and not is_ignored(document.group, document.kind):
-        for leaf in leaves(document.data):
+    if not view.is_config:
+        for leaf in view.leaves:
             if _SETTING.fullmatch(leaf.key[:80]) and not leaf.path.startswith((".metadata", ".status")):
                 yield from _address(view, leaf.key, leaf.text, leaf.path)
 

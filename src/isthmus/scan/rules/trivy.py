@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from isthmus.inventory.model import Item, Ref
-from isthmus.scan.addresses import leaves
 from isthmus.scan.document import list_at, text_at
 from isthmus.scan.recognise import Look, look
 from isthmus.scan.rules.arguments import flags
@@ -31,9 +30,8 @@ _SKIP = {"db": "SCANNER_TRIVY_SKIP_UPDATE", "java": "SCANNER_TRIVY_SKIP_JAVA_DB_
 
 def find(view: View) -> Iterator[Ref | Item]:
     """Every database and bundle of checks."""
-    for tree in view.trees:
-        for leaf in leaves(tree.data, tree.path):
-            yield from _setting(view, leaf.key, leaf.text, leaf.path)
+    for leaf in view.leaves:
+        yield from _setting(view, leaf.key, leaf.text, leaf.path)
     for container in view.containers:
         yield from _container(view, container)
 
