@@ -17,7 +17,7 @@ HOOK = "helm.sh/hook"
 def documents(templates: Iterable[Template], label: str) -> Iterator[Document | Item]:
     """Every object of the templates; `label` is what evidence shows before the path of the template."""
     for template in templates:
-        source = f"{label} {template.path}"
+        source = f"{label} {template.path}".rstrip()
         for piece in split(template.text):
             try:
                 values = parse(piece, source)

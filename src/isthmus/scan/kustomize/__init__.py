@@ -1,0 +1,1 @@
+"""Building kustomizations with an installed `kustomize` or `kubectl`."""
