@@ -159,13 +159,17 @@ class Database:
 
     def _build(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         """Make the tables and fill them from every manifest on disk, named or not."""
-        connection.execute("BEGIN IMMEDIATE")
-        with connection as db:
-            for statement in _SCHEMA:
-                db.execute(statement)
-            for manifest in manifests_on_disk(self._blobs):
-                _insert(db, manifest)
-            db.execute(f"PRAGMA user_version = {_VERSION}")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            with connection as db:
+                for statement in _SCHEMA:
+                    db.execute(statement)
+                for manifest in manifests_on_disk(self._blobs):
+                    _insert(db, manifest)
+                db.execute(f"PRAGMA user_version = {_VERSION}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _follow(self, db: sqlite3.Connection, index: Index, mark: Fingerprint) -> None:

@@ -158,14 +158,9 @@ class Store:
             self._lease.protect(reference.descriptor.digest)
         missing = [r.name for r in references if self.blobs.size(r.descriptor.digest) != r.descriptor.size]
         if missing:
-            raise IncompleteError(
-                "missing-content",
-                f"{missing[0]} and {len(missing) - 1} more are not in the store"
-                if len(missing) > 1
-                else f"{missing[0]} is not in the store",
-                where=str(self.path),
-                items=missing,
-            )
+            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            message = f"what {missing[0]} stands for is not in the store{more}"
+            raise IncompleteError("missing-content", message, where=str(self.path), items=missing)
         self._refresh()
         subjects = self._database.with_subject()
         self._index.change(
