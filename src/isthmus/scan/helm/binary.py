@@ -19,7 +19,7 @@ PROCESSOR_LIMIT = 300
 CHART_TIMEOUT = 120.0
 MAX_OUTPUT = 256 << 20
 
-_SOURCE = re.compile(r"^---\n# Source: [^/\n]*/(.*)$", re.MULTILINE)
+_SOURCE = re.compile(r"^---\n# Source: (.*)$", re.MULTILINE)
 
 
 def find_helm() -> str | None:
@@ -52,7 +52,8 @@ class BinaryRenderer:
             for version in request.api_versions:
                 command += ["--api-versions", version]
             command += ["--include-crds"] if request.crds else []
-            return split_output(run_limited(command, folder, self._timeout))
+            found = split_output(run_limited(command, folder, self._timeout))
+            return [Template(template.path.partition("/")[2], template.text) for template in found]
 
     def close(self) -> None:
         """Nothing stays open."""
@@ -92,7 +93,7 @@ def run_limited(command: list[str], folder: str, timeout: float, home: bool = Fa
 
 
 def split_output(text: str) -> list[Template]:
-    """What `helm template` printed, taken apart at its `# Source:` comments."""
+    """What `helm template` printed, taken apart at its `# Source:` comments, which begin with the chart's name."""
     parts = _SOURCE.split(text)
     heading = parts.pop(0)
     found = [Template(path.strip(), part) for path, part in zip(parts[::2], parts[1::2], strict=True)]
