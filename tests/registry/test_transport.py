@@ -11,7 +11,7 @@ import pytest
 from isthmus.errors import UnreachableError, UsageError
 from isthmus.registry import ConnectionOptions, Registry, connect
 from tests.registry.faults import FaultServer, Reply
-from tests.registry.samples import options
+from tests.registry.samples import blob, options, read
 
 OK = Reply(200, b"{}")
 
@@ -242,3 +242,16 @@ def test_unusable_certificates_are_a_matter_of_configuration(tls_faults: FaultSe
         with registry, pytest.raises(UsageError) as caught:
             registry.ping()
         assert caught.value.code == "invalid-config"
+
+
+def test_only_verified_content_may_be_fetched_without_tls(
+    tls_faults: FaultServer, faults: FaultServer, ca_file: Path
+) -> None:
+    layer = blob(b"layer")
+    tls_faults.on("GET", "/v2/.*", Reply(307, headers={"Location": f"{faults.url}/storage"}))
+    faults.on("GET", "/storage", Reply(200, b"layer"))
+    with connect(tls_faults.address, options(ca_file=ca_file)) as registry:
+        assert read(registry.open_blob("a", layer)) == b"layer"
+        with pytest.raises(UnreachableError) as caught:
+            registry.manifest("a", "v1")
+    assert caught.value.code == "protocol"

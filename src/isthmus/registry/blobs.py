@@ -21,7 +21,7 @@ def has_blob(session: Session, repository: str, blob: Descriptor) -> bool:
         if response.status == 404:
             return False
         said = response.header("Content-Length")
-        return not said.isdigit() or int(said[:20]) == blob.size
+        return not said.isdecimal() or int(said[:20]) == blob.size
 
 
 def open_blob(session: Session, repository: str, blob: Descriptor, offset: int = 0) -> "BlobBody":

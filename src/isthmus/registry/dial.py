@@ -1,4 +1,4 @@
-"""Opening a connection: TCP and TLS. Not here: what is said on it (`transport`)."""
+"""Opening a connection: TCP, a proxy's consent, TLS. Not here: what is said on it (`transport`)."""
 
 import functools
 import socket
@@ -8,6 +8,7 @@ from pathlib import Path
 from isthmus.errors import UsageError
 from isthmus.registry.endpoint import Origin
 from isthmus.registry.options import ConnectionOptions
+from isthmus.registry.proxy import Proxy, find_proxy, lead_on
 
 _PROBE_TIMEOUT = 5.0
 
@@ -18,8 +19,11 @@ def dial(origin: Origin, options: ConnectionOptions, *, own_host: bool) -> socke
     `own_host` says that this is the registry itself: only there the client's certificate is shown, and only
     there verification may be off. Raises OSError (ssl.SSLError among them), and UsageError for unusable files.
     """
-    sock = _tcp(origin, options.connect_timeout)
+    proxy = find_proxy(origin, options.proxy)
+    sock = _tcp(proxy or origin, options.connect_timeout)
     try:
+        if proxy is not None:
+            lead_on(sock, proxy, origin)
         if origin.scheme == "https":
             context = _context(options, own_host)
             sock = context.wrap_socket(sock, server_hostname=origin.host)
@@ -47,9 +51,9 @@ def answers_tls(origin: Origin, options: ConnectionOptions) -> bool:
     return True
 
 
-def _tcp(origin: Origin, timeout: float) -> socket.socket:
+def _tcp(peer: Origin | Proxy, timeout: float) -> socket.socket:
     try:
-        sock = socket.create_connection((origin.host, origin.port), timeout=timeout)
+        sock = socket.create_connection((peer.host, peer.port), timeout=timeout)
     except UnicodeError as error:
         raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -12,6 +12,7 @@ from isthmus.errors import UnreachableError
 from isthmus.oci.digest import Buffer
 from isthmus.registry import failures
 from isthmus.registry.endpoint import Origin
+from isthmus.registry.proxy import Proxy
 from isthmus.registry.wire import Wire
 
 _DRAIN = 64 * 1024  # reading so much to keep a connection is cheaper than a new one
@@ -26,14 +27,17 @@ class Connection:
     origin: Origin
     http: http.client.HTTPConnection
     wire: Wire
+    proxy: Proxy | None = None
+    """The proxy that requests are sent to as such, for plain HTTP."""
 
     @classmethod
-    def on(cls, origin: Origin, wire: Wire) -> Self:
+    def on(cls, origin: Origin, wire: Wire, proxy: Proxy | None = None) -> Self:
         """HTTP on a wire; never opened again by itself."""
         connection = http.client.HTTPConnection(origin.host, origin.port)
         connection.auto_open = 0
         connection.sock = wire  # as much of a socket as http.client needs
-        return cls(origin, connection, wire)
+        forwarding = proxy if proxy is not None and proxy.forwards(origin) else None
+        return cls(origin, connection, wire, forwarding)
 
     def close(self) -> None:
         """Close the socket."""
@@ -62,7 +66,10 @@ class Exchange:
 
     def head(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
         """Send the request line, headers and a first piece of the body."""
-        connection = self._connection.http
+        connection, proxy = self._connection.http, self._connection.proxy
+        if proxy is not None:
+            target = f"http://{self._origin.authority}{target}"
+            headers = {**headers, "Proxy-Authorization": proxy.authorization} if proxy.authorization else headers
         try:
             connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
             for name, value in {"Host": self._origin.authority, "Accept-Encoding": "identity", **headers}.items():
@@ -87,10 +94,10 @@ class Exchange:
         except OSError as error:
             raise self._failed(error) from error
 
-    def finish(self) -> "Response":
-        """Wait for the answer."""
+    def finish(self, patience: float = 0.0) -> "Response":
+        """Wait for the answer, `patience` seconds longer than usual for its first byte."""
         wire = self._connection.wire
-        wire.expect_head()
+        wire.expect_head(patience)
         try:
             answer = self._connection.http.getresponse()
         except _FAILURES as error:

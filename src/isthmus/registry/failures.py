@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import msgspec
 
 from isthmus.errors import UnreachableError
+from isthmus.registry.proxy import ProxyError
 
 MESSAGE_LIMIT = 256
 """Characters of a registry's own words that get into a message."""
@@ -48,6 +49,8 @@ def from_exception(error: Exception, where: str) -> UnreachableError:
             hint="if the host speaks plain HTTP only, say so" if "VERSION" in (error.reason or "") else "",
             temporary=isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError),
         )
+    if isinstance(error, ProxyError):
+        return UnreachableError("unreachable", f"no way to {where}: {error}", temporary=True)
     if isinstance(error, TimeoutError):
         said = clean(str(error)) or "timed out"
         return UnreachableError("unreachable", f"{where} did not answer in time: {said}", temporary=True)

@@ -5,6 +5,7 @@ from isthmus.oci import Descriptor, Digest, Manifest, parse_manifest
 from isthmus.oci.descriptor import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
+    DOCKER_SCHEMA1,
     DOCKER_SCHEMA1_SIGNED,
     INDEX_TYPES,
     MANIFEST_TYPES,
@@ -21,6 +22,9 @@ ACCEPT = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST, f"{DO
 """The Accept header for everything that Isthmus knows."""
 
 
+_SCHEMA1 = frozenset({DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED})
+
+
 def get_manifest(session: Session, repository: str, target: str) -> Manifest:
     """The manifest by tag or digest.
 
@@ -32,9 +36,11 @@ def get_manifest(session: Session, repository: str, target: str) -> Manifest:
     asked = _as_digest(target)
     said = asked or _named(response)
     algorithm = said.algorithm if said else "sha256"
-    if said is not None:
+    kind = response.header("Content-Type")
+    # The digest of a signed schema 1 manifest is not that of its bytes; parsing refuses it with advice.
+    if said is not None and kind.partition(";")[0].strip().lower() not in _SCHEMA1:
         _check(raw, said, request.where)
-    return parse_manifest(raw, response.header("Content-Type"), request.where, algorithm)
+    return parse_manifest(raw, kind, request.where, algorithm)
 
 
 def find_manifest(session: Session, repository: str, target: str) -> Descriptor | None:
@@ -49,7 +55,7 @@ def find_manifest(session: Session, repository: str, target: str) -> Descriptor 
         told = _named(response)
     if _as_digest(target) and told is not None and told.algorithm == Digest(target).algorithm and told != target:
         raise VerificationError("digest-mismatch", f"the registry has {told} under {target}", where=request.where)
-    if digest is not None and kind in MANIFEST_TYPES | INDEX_TYPES and length.isdigit() and len(length) < 12:
+    if digest is not None and kind in MANIFEST_TYPES | INDEX_TYPES and length.isdecimal() and len(length) < 12:
         return Descriptor(media_type=kind, digest=digest, size=int(length))
     try:
         return get_manifest(session, repository, target).descriptor()

@@ -59,6 +59,8 @@ class ConnectionOptions:
     longest_wait: float = 60.0
     """The longest delay, also where the host asks for a longer one: then the request fails."""
     user_agent: str = "isthmus"
+    proxy: str | None = field(default=None, repr=False)
+    """A proxy's URL (`http://…`, `socks5://…`) for everything; empty for none; None for the environment's."""
     credentials: CredentialSource | None = field(default=None, repr=False)
     token: str = field(default="", repr=False)
     """A bearer token to be sent as it is, instead of any credentials."""

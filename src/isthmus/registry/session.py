@@ -99,10 +99,10 @@ class Session:
         except IsthmusError as error:
             raise error.at(request.where) from error.__cause__
 
-    def finish(self, exchange: Exchange, request: Request) -> Response:
-        """The answer to what `start` began, as `call` gives it."""
+    def finish(self, exchange: Exchange, request: Request, patience: float = 0.0) -> Response:
+        """The answer to what `start` began, as `call` gives it; `patience` in seconds beyond the read timeout."""
         try:
-            response = exchange.finish()
+            response = exchange.finish(patience)
             if response.status == 401:
                 origin = request.origin or self.origin()
                 used = self._authorization(request, origin)

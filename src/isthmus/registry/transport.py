@@ -13,6 +13,7 @@ from isthmus.registry.dial import dial
 from isthmus.registry.endpoint import Origin
 from isthmus.registry.exchange import Connection, Exchange, Response
 from isthmus.registry.options import ConnectionOptions
+from isthmus.registry.proxy import find_proxy
 from isthmus.registry.wire import Wire
 
 _MANY_ORIGINS = 32
@@ -125,4 +126,5 @@ class Transport:
             sock = dial(origin, options, own_host=origin.host == self._own_host)
         except OSError as error:
             raise failures.from_exception(error, origin.authority) from error
-        return Connection.on(origin, Wire(sock, minimum_rate=options.minimum_rate, window=options.read_timeout))
+        wire = Wire(sock, minimum_rate=options.minimum_rate, window=options.read_timeout)
+        return Connection.on(origin, wire, find_proxy(origin, options.proxy))

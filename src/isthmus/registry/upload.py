@@ -23,6 +23,7 @@ from isthmus.registry.session import Request, Session
 _RANGE = re.compile(r"(?:bytes[= ])?0-([0-9]{1,19})", re.ASCII)
 _OCTETS = "application/octet-stream"
 _RESUME_CHUNK = 64 * 1024 * 1024  # bytes of a PATCH where the options name none but the upload is resumed
+_STORING_RATE = 10_000_000  # bytes a second at which a slow registry moves a whole upload to its place
 _SESSION_LOST = frozenset({404, 416})
 _REFUSES_MOUNT = frozenset({400, 401, 403, 404, 405})
 
@@ -127,7 +128,7 @@ class Uploads:
         origin, target = self._session.follow(response, request.target, location, request.where)
         smallest = response.header("OCI-Chunk-Min-Length")
         verifier = Verifier(blob.digest, blob.size, request.where)
-        return UploadState(origin, target, verifier, int(smallest[:12]) if smallest.isdigit() else 0)
+        return UploadState(origin, target, verifier, int(smallest[:12]) if smallest.isdecimal() else 0)
 
     def _resumed(self, repository: str, blob: Descriptor, state: UploadState) -> UploadState | None:
         """The session if the registry still has exactly what we know that it took; otherwise it is cancelled."""
@@ -262,7 +263,7 @@ class Upload:
         assert request is not None
         self._exchange = None
         try:
-            return self._session.finish(exchange, request)
+            return self._session.finish(exchange, request, self._blob.size / _STORING_RATE)
         except UnreachableError as error:
             if error.http_status not in _SESSION_LOST:
                 raise

@@ -33,13 +33,19 @@ class Wire:
         self._waited = 0.0
         self._received = 0
         self._first = True
+        self._patient = False
 
-    def expect_head(self) -> None:
-        """An answer is to come: its head is bounded, and the wait for its first byte only by the timeout."""
+    def expect_head(self, patience: float = 0.0) -> None:
+        """An answer is to come: its head is bounded, and the wait for its first byte by timeout and patience."""
+        self._patient = patience > 0
+        if self._patient:
+            self._sock.settimeout(self._window + patience)
         self._head_left, self._first, self._waited, self._received = HEAD_LIMIT, True, 0.0, 0
 
     def expect_body(self) -> None:
         """The head is read."""
+        if self._patient:
+            self._sock.settimeout(self._window)
         self._head_left = None
 
     def sendall(self, data: Any) -> None:
