@@ -12,7 +12,7 @@ import msgspec
 
 from isthmus.scan.paths import index_path, key_path
 
-_URL = re.compile(r"\b(?:https?|ftp|s3|git|ssh|ldaps?)://[^\s\"'`<>|\\^{}\[\]()]+", re.IGNORECASE)
+_URL = re.compile(r"\b(?:https?|ftp|s3|git|ssh|ldaps?)://[^\s\"'`<>|\\^{}\[\](),;]+", re.IGNORECASE)
 _INSIDE = re.compile(
     r"localhost|.*\.(?:svc|local|localdomain|internal|intranet|lan|home\.arpa|test|example|invalid|corp|private)|"
     r"(?:.*\.)?example\.(?:com|org|net)|.*\.svc\..*|.*\.cluster\..*",

@@ -47,11 +47,15 @@ class Text(msgspec.Struct, frozen=True):
 def config_trees(data: Mapping[str, Any]) -> Iterator[Tree | Text]:
     """What a ConfigMap or Secret holds: its entries as one flat tree, then what is inside each entry."""
     for field, values in _fields(data):
-        flat = {key: text for key, (_, text) in values.items() if "\n" not in text.strip()}
+        flat = {key: text for key, (_, text) in values.items() if not _is_structured(text)}
         yield Tree(f".{field}", flat)
         for key, (suffix, text) in values.items():
-            if "\n" in text.strip() or text.lstrip()[:1] in ("{", "["):
+            if _is_structured(text):
                 yield from trees_in(text, key_path(f".{field}", key) + suffix, key)
+
+
+def _is_structured(text: str) -> bool:
+    return "\n" in text.strip() or text.lstrip()[:1] in ("{", "[") or _YAML_LINE.match(text) is not None
 
 
 def trees_in(text: str, path: str, name: str = "") -> Iterator[Tree | Text]:
@@ -87,7 +91,8 @@ def _fields(data: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, tuple[str,
     for field in ("data", "stringData", "binaryData"):
         values: dict[str, tuple[str, str]] = {}
         for key, value in mapping_at(data, field).items():
-            if not isinstance(value, str):
+            # Knative explains the settings of a ConfigMap under `_example`.
+            if not isinstance(value, str) or key.startswith("_"):
                 continue
             if (is_secret and field == "data") or field == "binaryData":
                 text = _decoded(value)

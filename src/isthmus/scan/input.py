@@ -81,10 +81,12 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 
 def _bounded(file: BinaryIO, where: str) -> bytes:
-    data = file.read(MAX_FILE + 1)
-    if len(data) > MAX_FILE:
-        raise _too_large(where)
-    return data
+    data = bytearray()
+    while chunk := file.read(1 << 20):  # one large read would take all of the room at once
+        data += chunk
+        if len(data) > MAX_FILE:
+            raise _too_large(where)
+    return bytes(data)
 
 
 def _too_large(where: str) -> UsageError:

@@ -36,6 +36,14 @@ def scan(specs: Iterable[SourceSpec | str], catalogue: Iterable[str] = ()) -> In
         return merge(without_shadows(_decided(_everything(parsed, statistics))), statistics)
 
 
+def scan_documents(documents: Iterable[Document], catalogue: Iterable[str] = ()) -> Inventory:
+    """What these documents ask for, wherever they come from; raises UsageError (`invalid-config`)."""
+    held = list(documents)
+    found = (thing for document in held for thing in apply_rules(document))
+    with using(catalogue):
+        return merge(without_shadows(_decided(found)), {"documents": len(held)})
+
+
 def _decided(found: Iterable[Any]) -> Iterator[Ref | Endpoint | Item]:
     """What was found, with doubtful references settled by the definitions that came along."""
     fields: dict[tuple[str, str], set[tuple[str, ...]]] = {}

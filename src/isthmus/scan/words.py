@@ -20,7 +20,8 @@ _ABOUT = _set("""
     repo digest format size type types gc scan scanning cache info enabled enable disabled list lists verify
     verification signature signatures signing update updates updater job jobs webhook service namespace
     credentials credential auth timeout interval prefix suffix path dir directory file files mode limit count
-    cleanup prune id ids user host port key keys class storage threshold high low minimum maximum age volume
+    cleanup prune puller awaiter
+    id ids user host port key keys class storage threshold high low minimum maximum age volume
     volumes arch platform os architecture automation reflector provider layer layers layout config data date
     time space stream streams mirror mirrors width height preview content
     allow allowed deny denied exempt exempted exclude excluded

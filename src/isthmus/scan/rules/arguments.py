@@ -19,7 +19,7 @@ from isthmus.scan.words import is_for_windows, is_policy, names_image, words
 RULE = "argument"
 
 _FLAG = re.compile(r"--?([A-Za-z][\w.-]*)(?:=(.*))?", re.DOTALL)
-_IN_TEXT = re.compile(r"""(?:^|[\s"'(\[])--?([A-Za-z][\w.-]*)(?:=|[ \t]+)["']?([^\s"'`;|&<>()\[\]{}\\,]+)""")
+_IN_TEXT = re.compile(r"""(?:^|[\s"'(\[])--?([A-Za-z][\w.-]*)(?:=|[ \t]+)["']?([^\s"'`;|&<>()\[\]{}\\]+)""")
 _PULL = re.compile(
     r"(?:ctr|crictl|nerdctl|docker|podman|skopeo|crane|img)\b[^\n;|&]*?\b(?:pull|run|create)\s+"
     r"(?:--?\S+\s+)*([^\s\"'`;|&<>(){}\\-][^\s\"'`;|&<>(){}\\]*)"
@@ -32,15 +32,22 @@ def find(view: View) -> Iterator[Ref | Item]:
     for container in view.containers:
         for field in ("command", "args"):
             for path, flag, value in _arguments(list_at(container.data, field), key_path(container.path, field)):
-                if flag_names_image(flag, value):
-                    when, note = condition(flag)
-                    yield view.image(value, view.finding(path, RULE, "likely", when, note))
+                for part in _parts(value):
+                    if flag_names_image(flag, part):
+                        when, note = condition(flag)
+                        yield view.image(part, view.finding(path, RULE, "likely", when, note))
     for text in view.texts:
         if len(text.text) <= _MAX_SCRIPT:
             for flag, value in _in_script(text.text):
-                if flag_names_image(flag, value) and look(value) is Look.STRONG:
-                    when, note = condition(flag)
-                    yield view.image(value, view.finding(text.path, RULE, "likely", when, note))
+                for part in _parts(value):
+                    if flag_names_image(flag, part) and look(part) is Look.STRONG:
+                        when, note = condition(flag)
+                        yield view.image(part, view.finding(text.path, RULE, "likely", when, note))
+
+
+def _parts(value: str) -> list[str]:
+    """The names in a value such as `worker=quay.io/a/b:1,other=…`."""
+    return [part.rpartition("=")[2] for part in value.split(",")] if "," in value or "=" in value else [value]
 
 
 def flag_names_image(flag: str, value: str) -> bool:
@@ -73,9 +80,7 @@ def _arguments(elements: list[Any], path: str) -> Iterator[tuple[str, str, str]]
             continue
         match = _FLAG.fullmatch(text)
         if match and match.group(2) is not None:
-            for part in match.group(2).split(","):
-                # --set-image=name=ref, --images=a=ref,b=ref
-                yield place, match.group(1), part.rpartition("=")[2]
+            yield place, match.group(1), match.group(2)
         elif match and index + 1 < len(texts) and not texts[index + 1].startswith("-"):
             yield index_path(path, index + 1), match.group(1), texts[index + 1]
         elif not match and look(text) is Look.STRONG and index and not texts[index - 1].startswith("-"):
@@ -84,7 +89,7 @@ def _arguments(elements: list[Any], path: str) -> Iterator[tuple[str, str, str]]
 
 def _in_script(text: str) -> Iterator[tuple[str, str]]:
     for flag, value in _IN_TEXT.findall(text):
-        yield flag, value.rpartition("=")[2]
+        yield flag, value
     for value in _PULL.findall(text):
         yield "image", value
 
