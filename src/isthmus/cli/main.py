@@ -28,6 +28,7 @@ COMMANDS = {
     "receipt": "Say what a store holds, to carry back.",
     "serve": "Serve a store as a registry.",
     "push": "Copy a store into a registry.",
+    "export": "Write images into a file for docker, podman and containerd.",
     "mirror": "Copy from the upstream registries into another.",
     "configure": "Write the configuration of the site's nodes.",
     "check": "Prove that everything in the lock is there.",

@@ -7,28 +7,35 @@ import click
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options
 from isthmus.cli.connecting import connection_options, parse_platforms, parse_upstreams, upstream_options
 from isthmus.cli.output import human_size
+from isthmus.errors import UsageError
 from isthmus.inventory.lock import read_lock
 from isthmus.store import Store
 from isthmus.transfer import Upstreams, pull
 
 
 @click.command("pull")
+@click.argument("sources", nargs=-1, metavar="[docker-archive:FILE…]")
 @click.option(
     "--lock",
     "lock_path",
     type=click.Path(path_type=Path),
-    default=DEFAULT_LOCK,
-    show_default=True,
-    help="The lock.",
+    help="The lock.  [default: isthmus.lock; with archives, if present]",
 )
 @click.option("--store", type=click.Path(path_type=Path), help="The store to fill.  [default: WORKSPACE/store]")
+@click.option(
+    "--accept-new-digest",
+    is_flag=True,
+    help="Take images of archives that differ from the lock, and write their digests into it.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be pulled; change nothing.")
 @upstream_options
 @common_options
 def command(
     run: Run,
-    lock_path: Path,
+    sources: tuple[str, ...],
+    lock_path: Path | None,
     store: Path | None,
+    accept_new_digest: bool,
     dry_run: bool,
     upstreams: tuple[str, ...],
     platforms: tuple[str, ...],
@@ -41,14 +48,28 @@ def command(
 
     What was pulled before is not pulled again; after an interruption, run the same command again.
 
+    With archives, no registry is asked: their images come into the store, with the lock's digest where the
+    archive has it. docker save loses it unless Docker keeps images in containerd; then exit status 3 says so.
+    An archive may be plain, gzip or zstd, of docker, podman, nerdctl, ctr or skopeo, or an OCI layout in a tar.
+
     \b
     Examples:
       isthmus pull
       isthmus pull --lock release-7.lock --jobs 8
+      isthmus pull docker-archive:images.tar docker-archive:more.tar.gz
     """
-    config = run.config()
-    lock = read_lock(lock_path)
     where = store or run.store_path
+    if sources:
+        from isthmus.cli.archives import pull_archives
+
+        present = lock_path or (DEFAULT_LOCK if DEFAULT_LOCK.exists() else None)
+        return pull_archives(
+            run, sources, where, present, platforms, jobs, accept_new_digest=accept_new_digest, dry_run=dry_run
+        )
+    if accept_new_digest:
+        raise UsageError("wrong-usage", "--accept-new-digest is about archives, and none is given")
+    config = run.config()
+    lock = read_lock(lock_path or DEFAULT_LOCK)
     if dry_run:
         size = sum(entry.size for entry in lock.references)
         planned = {"dry_run": True, "references": len(lock.references), "bytes_at_most": size}
