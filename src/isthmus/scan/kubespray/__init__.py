@@ -1,0 +1,1 @@
+"""What a Kubespray checkout will download, found without running Ansible."""
