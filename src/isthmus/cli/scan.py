@@ -50,11 +50,11 @@ def _show(inventory: Inventory, show_all: bool) -> None:
     shown = [ref for ref in inventory.references if show_all or ref.is_locked]
     rows = [(_host(ref), ref.kind, ref.name, _sureness(ref), _first(ref)) for ref in sorted(shown, key=_host)]
     print_table(f"{len(shown)} references", ("upstream", "kind", "name", "", "evidence"), rows)
-    hidden = Counter(ref.when if ref.when != "always" else "possible" for ref in inventory.references)
-    left = sum(1 for ref in inventory.references if not ref.is_locked)
+    left = [ref for ref in inventory.references if not ref.is_locked]
     if left and not show_all:
-        kinds = ", ".join(f"{hidden[kind]} {kind}" for kind in ("conditional", "test", "possible") if hidden[kind])
-        click.echo(f"{left} more are not locked unless asked for ({kinds}); --all shows them")
+        kinds = Counter("possible" if ref.confidence == "possible" else ref.when for ref in left)
+        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        click.echo(f"{len(left)} more are not locked unless asked for ({listed}); --all shows them")
     if inventory.endpoints:
         asked = [(e.purpose, e.url, e.decision or "open", e.advice) for e in inventory.endpoints]
         columns = ("purpose", "endpoint", "decision", "advice")
