@@ -44,6 +44,7 @@ CODES: Mapping[str, str] = {
     "unsigned": "a signature was required and there is none",
     "damaged-volume": "a volume is damaged or truncated",
     "foreign-volume": "a volume belongs to another bundle",
+    "baseline-missing": "the site does not hold what an update bundle leaves out, or it is damaged there",
     "damaged-store": "the store holds something other than its names say",
     # 5: outside
     "unreachable": "a host could not be reached",

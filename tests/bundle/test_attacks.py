@@ -173,12 +173,12 @@ def replaced_first_name(manifest: BundleManifest, name: str) -> BundleManifest:
 
 
 def test_features_of_a_later_version_are_refused(signed: Bundle, tmp_path: Path) -> None:
-    manifest = msgspec.structs.replace(signed.plan.manifest, requires=("baseline",))
+    manifest = msgspec.structs.replace(signed.plan.manifest, requires=("telepathy",))
     raw = canonical(manifest)
     header = Header(hashlib.sha256(raw).digest(), 1, 1, 10_000, len(raw), 2, ())
     path = tmp_path / "x-0001.isv"
     path.write_bytes(pack_header(header) + bytes(RECORD_HEADER_SIZE) + raw)
-    with pytest.raises(UsageError, match="baseline"):
+    with pytest.raises(UsageError, match="telepathy"):
         verify([path])
 
 

@@ -3,6 +3,7 @@
 docs/bundle-format.md has the format. Not here: how bundles travel.
 """
 
+from isthmus.bundle.baseline import Held, held_by_all
 from isthmus.bundle.fitting import BundlePlan
 from isthmus.bundle.keys import (
     KeyPaths,
@@ -27,6 +28,7 @@ __all__ = [
     "BundlePlan",
     "BundleReference",
     "CarriedReference",
+    "Held",
     "KeyPaths",
     "MissingVolume",
     "PackResult",
@@ -40,6 +42,7 @@ __all__ = [
     "Verification",
     "Volume",
     "generate_keys",
+    "held_by_all",
     "load_private_key",
     "load_public_key",
     "make_receipt",

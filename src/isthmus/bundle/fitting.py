@@ -4,7 +4,7 @@ Every volume carries the manifest, which describes how the volumes are filled, s
 other. Not here: which blobs there are (`planning`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
@@ -69,7 +69,7 @@ def _try_fit(manifest: BundleManifest, limit: int | None) -> BundlePlan | int:
     """
     size = 0
     for attempt in count():
-        volumes = split(manifest.blobs, limit if attempt else None, size)
+        volumes = split(manifest.blobs, limit if attempt else None, size, manifest.held())
         tables = tuple(
             VolumeTable(tuple(v), volume_size([size, *(record.length for record in v)])) for v in volumes
         )
@@ -89,12 +89,19 @@ def _try_fit(manifest: BundleManifest, limit: int | None) -> BundlePlan | int:
     raise AssertionError("unreachable")
 
 
-def split(blobs: Sequence[Blob], limit: int | None, manifest_size: int) -> list[list[Segment]]:
-    """Fill volumes with blobs in order; the last record of a volume takes all the room that is left."""
+def split(
+    blobs: Sequence[Blob], limit: int | None, manifest_size: int, held: Collection[int] = ()
+) -> list[list[Segment]]:
+    """Fill volumes with blobs in order, without those that are held by the site.
+
+    The last record of a volume takes all the room that is left.
+    """
     capacity = (MAX_SIZE if limit is None else limit) - volume_size([manifest_size])
     volumes: list[list[Segment]] = [[]]
     room = capacity
     for number, blob in enumerate(blobs):
+        if number in held:
+            continue
         offset = 0
         while offset < blob.size or not blob.size:
             rest = blob.size - offset

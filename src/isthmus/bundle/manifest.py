@@ -20,7 +20,8 @@ from isthmus.oci.digest import Digest
 
 FORMAT: Final = "isthmus-bundle"
 VERSION: Final = 1
-KNOWN_FEATURES: Final = frozenset[str]()
+BASELINE_FEATURE: Final = "baseline"
+KNOWN_FEATURES: Final = frozenset({BASELINE_FEATURE})
 MAX_MANIFEST: Final = 16 * 1024 * 1024
 MAX_SIZE: Final = 2**53 - 1
 MAX_VOLUMES: Final = 65_536
@@ -82,6 +83,27 @@ class CarriedReference(msgspec.Struct, frozen=True, omit_defaults=True):
         return Descriptor(media_type=self.media_type, digest=self.digest, size=self.size)
 
 
+class Run(NamedTuple):
+    """Consecutive numbers: the first, and how many."""
+
+    first: Index
+    length: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """What the site must hold already: all that its receipts had in common, hashed, and the blobs needed of it.
+
+    `digests` is the SHA-256 of the common digests, sorted, a line each; `held` are runs of indexes in `blobs`.
+    """
+
+    digests: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    held: tuple[Run, ...]
+
+    def numbers(self) -> set[int]:
+        """The indexes in `blobs` that are not carried."""
+        return {number for run in self.held for number in range(run.first, run.first + run.length)}
+
+
 class BundleManifest(msgspec.Struct, frozen=True, omit_defaults=True):
     """The whole document; docs/bundle-format.md explains each field. `fill` only makes the size come out even."""
 
@@ -98,9 +120,13 @@ class BundleManifest(msgspec.Struct, frozen=True, omit_defaults=True):
     created: str | None = None
     sequence: Size | None = None
     expires: str | None = None
-    baseline: dict[str, Any] | None = None
+    baseline: Baseline | None = None
     parity: dict[str, Any] | None = None
     encryption: dict[str, Any] | None = None
+
+    def held(self) -> set[int]:
+        """The indexes of the blobs that are not carried, since the site has them."""
+        return self.baseline.numbers() if self.baseline else set()
 
     def file_name(self, volume: int) -> str:
         """The name of a volume's file; volumes count from 1."""
@@ -226,6 +252,18 @@ def _check_contents(manifest: BundleManifest) -> None:
         raise _damaged("the manifest lists a reference twice")
     for reference in manifest.references:
         _check_reference(manifest, reference)
+    _check_baseline(manifest)
+
+
+def _check_baseline(manifest: BundleManifest) -> None:
+    """The runs ascend, leave gaps between them, and end within the list; whoever cannot read them must know."""
+    if (manifest.baseline is not None) != (BASELINE_FEATURE in manifest.requires):
+        raise _damaged("the manifest names a baseline without requiring it, or the other way round")
+    reached = -1
+    for run in manifest.baseline.held if manifest.baseline else ():
+        if run.first <= reached or run.first + run.length > len(manifest.blobs):
+            raise _damaged("the manifest's baseline speaks of blobs that it does not list")
+        reached = run.first + run.length
 
 
 def _check_reference(manifest: BundleManifest, reference: CarriedReference) -> None:
@@ -239,10 +277,11 @@ def _check_reference(manifest: BundleManifest, reference: CarriedReference) -> N
 
 
 def _check_volumes(manifest: BundleManifest, manifest_size: int) -> None:
-    """Every blob is there exactly once, and every volume's size is the sum of its parts."""
+    """Every blob outside the baseline is there exactly once; every volume's size is the sum of its parts."""
     if not 1 <= len(manifest.volumes) <= MAX_VOLUMES:
         raise _damaged(f"the bundle has {len(manifest.volumes)} volumes")
     reached: dict[int, int] = {}
+    held = manifest.held()
     for table in manifest.volumes:
         if table.size != volume_size([manifest_size, *(record.length for record in table.records)]):
             raise _damaged("a volume's size is not the sum of its records")
@@ -251,6 +290,8 @@ def _check_volumes(manifest: BundleManifest, manifest_size: int) -> None:
         for record in table.records:
             if record.kind != Kind.BLOB:
                 continue  # a later version's record: carried and checked by its own checksum, otherwise ignored
+            if record.blob in held:
+                raise _damaged("the manifest carries a blob of its baseline")
             if record.blob >= len(manifest.blobs) or record.offset != reached.get(record.blob, 0):
                 raise _damaged("the records of a blob overlap, or leave a gap")
             if not record.length and (record.offset or manifest.blobs[record.blob].size):
@@ -258,9 +299,7 @@ def _check_volumes(manifest: BundleManifest, manifest_size: int) -> None:
             if record.blob in reached and not record.length:
                 raise _damaged("a blob has two records of nothing")
             reached[record.blob] = record.offset + record.length
-    if len(reached) != len(manifest.blobs) or any(
-        reached[index] != blob.size for index, blob in enumerate(manifest.blobs)
-    ):
+    if any(reached.get(index) != blob.size for index, blob in enumerate(manifest.blobs) if index not in held):
         raise _damaged("the records do not make up the blobs")
 
 

@@ -42,7 +42,11 @@ class PackedVolume:
 
 @dataclass(frozen=True, slots=True)
 class PackResult:
-    """What was packed. `bytes` is what has to be carried, `full_bytes` the size of all blobs."""
+    """What was packed.
+
+    `blobs` are carried; `deltas` more are left out, since the site holds them. `bytes` is the size of all
+    volumes, `full_bytes` that of all blobs, carried or not.
+    """
 
     bundle: str
     volumes: tuple[PackedVolume, ...]
@@ -74,8 +78,9 @@ def pack(
             packer.volume(shape)
         volumes = tuple(packer.done)
         write_companions(place, plan, signing_key, {volume.file: volume.sha256 for volume in volumes})
-    blobs = plan.manifest.blobs
-    return PackResult(plan.bundle, volumes, len(blobs), plan.size, 0, sum(blob.size for blob in blobs))
+    blobs, held = plan.manifest.blobs, len(plan.manifest.held())
+    full = sum(blob.size for blob in blobs)
+    return PackResult(plan.bundle, volumes, len(blobs) - held, plan.size, held, full)
 
 
 class _Packer:

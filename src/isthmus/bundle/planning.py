@@ -9,8 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import msgspec
+
+from isthmus.bundle.baseline import Held
 from isthmus.bundle.fitting import BundlePlan, fit
 from isthmus.bundle.manifest import (
+    BASELINE_FEATURE,
     FORMAT,
     NAME,
     VERSION,
@@ -48,10 +52,12 @@ def plan_bundle(
     references: Sequence[BundleReference] | None = None,
     volume_size: int | None = None,
     name: str = "bundle",
+    since: Held | None = None,
 ) -> BundlePlan:
     """Plan a bundle of these references, or of all that the store has.
 
-    `volume_size` is the most bytes that a volume may have; volumes that a blob spans are filled exactly.
+    With `since`, what the site says it holds is listed and not carried. `volume_size` is the most bytes that a
+    volume may have; volumes that a blob spans are filled exactly.
     Raises UsageError `wrong-usage` (nothing to carry, an unusable name) or `invalid-size` (volumes too
     small; the message says the minimum), IncompleteError `missing-content` with everything that the store
     lacks, VerificationError `damaged-store`.
@@ -63,6 +69,9 @@ def plan_bundle(
         raise UsageError("wrong-usage", "there is nothing to carry", where=str(store.path))
     found = _gather(store, sorted(wanted, key=lambda ref: (ref.name, ref.kind)))
     manifest = _without_volumes(name, *found)
+    if since is not None:
+        baseline = since.baseline(manifest.blobs)
+        manifest = msgspec.structs.replace(manifest, baseline=baseline, requires=(BASELINE_FEATURE,))
     return fit(manifest, volume_size)
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from isthmus.bundle.baseline import require_held
 from isthmus.bundle.keys import PublicKey
 from isthmus.bundle.layout import Kind
 from isthmus.bundle.manifest import BundleManifest
@@ -57,6 +58,9 @@ def unpack(
 ) -> UnpackResult:
     """Unpack volumes, or directories of volumes, of one bundle. Progress counts payload bytes.
 
+    What the bundle does not carry is hashed in the store; what is not there, or damaged, is listed by
+    VerificationError `baseline-missing`, before anything is staged where it is not there at all.
+
     With `public_keys`, every volume must be signed by one of them. With `durable`, bytes reach the medium
     before they count. Raises VerificationError (`damaged-volume`, `foreign-volume`, `bad-signature`,
     `unsigned`) and IncompleteError (`missing-volume`), which name the volumes and the references affected,
@@ -71,11 +75,13 @@ def unpack(
     manifest = given.contents.manifest
     for reference in names_in(manifest):
         named_entry(reference)  # whatever the store would refuse must be refused before it is touched
+    held = held_by(store_path)
+    require_held(manifest, held, store_path)
     place = staging_directory(store_path, given.in_order[0].bundle)
     with _locked(place):
         stage = Stage(
             Staging(place, durable=durable),
-            held_by(store_path),
+            held,
             manifest,
             Meter(progress, payload_bytes(given.in_order)),
         )
@@ -85,6 +91,7 @@ def unpack(
             raise error
         if lost := stage.lacking():
             raise _read_again(manifest, lost, place)
+        require_held(manifest, held, store_path, hashed=True)
         moved = _publish(store_path, manifest, stage.staging, durable=durable)
         shutil.rmtree(place, ignore_errors=True)
     with suppress(OSError):

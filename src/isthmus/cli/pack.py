@@ -4,10 +4,19 @@ from pathlib import Path
 
 import click
 
-from isthmus.bundle import BundleReference, load_private_key, pack, plan_bundle
+from isthmus.bundle import (
+    BundleReference,
+    Held,
+    held_by_all,
+    load_private_key,
+    load_public_key,
+    pack,
+    plan_bundle,
+    read_receipt,
+)
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options, parse_size
 from isthmus.cli.output import human_size
-from isthmus.errors import IncompleteError
+from isthmus.errors import IncompleteError, UsageError
 from isthmus.inventory.lock import LockEntry, read_lock
 from isthmus.oci import Descriptor, Platform
 from isthmus.store import Store
@@ -19,6 +28,21 @@ from isthmus.store import Store
     "--volume-size", metavar="SIZE", help="At most so much a volume: 650MB, 4GiB…  [default: one volume]"
 )
 @click.option("--sign", "key_path", type=click.Path(path_type=Path), help="Sign with this private key.")
+@click.option(
+    "--since",
+    "receipts",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="RECEIPT",
+    help="Leave out what the site says it holds; given several times, what all the sites hold.",
+)
+@click.option(
+    "--receipt-key",
+    "receipt_keys",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Require receipts to be signed by this public key.",
+)
 @click.option("--store", type=click.Path(path_type=Path), help="The store.  [default: WORKSPACE/store]")
 @click.option(
     "--lock",
@@ -34,6 +58,8 @@ def command(
     out: Path,
     volume_size: str | None,
     key_path: Path | None,
+    receipts: tuple[Path, ...],
+    receipt_keys: tuple[Path, ...],
     store: Path | None,
     lock_path: Path | None,
     name: str | None,
@@ -47,7 +73,9 @@ def command(
     Examples:
       isthmus pack --out bundle/ --sign keys/isthmus.key
       isthmus pack --out bundle/ --volume-size 4.7GB --sign keys/isthmus.key
+      isthmus pack --out update/ --since site.receipt --receipt-key site.pub --sign keys/isthmus.key
     """
+    since = _held(run, receipts, receipt_keys)
     key = load_private_key(key_path) if key_path else None
     size = parse_size(volume_size) if volume_size else None
     if lock_path is None and DEFAULT_LOCK.exists() and store is None:
@@ -56,7 +84,7 @@ def command(
         references = _references(read_lock(lock_path).references, lock_path, held) if lock_path else None
         config = run.config()
         title = name or (config.platform.name if config else "") or "bundle"
-        plan = plan_bundle(held, references, size, title)
+        plan = plan_bundle(held, references, size, title, since)
         if dry_run:
             document = {
                 "dry_run": True,
@@ -77,11 +105,24 @@ def command(
         "deltas": result.deltas,
         "full_bytes": result.full_bytes,
     }
+    less = f", without {result.deltas} blobs that the site holds" if receipts else ""
     signed = "signed" if key else "NOT SIGNED"
-    lines = [f"bundle {result.bundle[:16]}…: {len(volumes)} volumes, {human_size(result.bytes)}, {signed}"]
+    lines = [f"bundle {result.bundle[:16]}…: {len(volumes)} volumes, {human_size(result.bytes)}{less}, {signed}"]
     lines += [f"  {volume['file']}  {volume['size']} bytes" for volume in volumes]
     run.emit(document, "\n".join(lines))
     return 0
+
+
+def _held(run: Run, receipts: tuple[Path, ...], key_paths: tuple[Path, ...]) -> Held | None:
+    """What all the sites hold, by their receipts; None where there is no receipt."""
+    if not receipts:
+        if key_paths:
+            raise UsageError("wrong-usage", "--receipt-key says who signed the receipts; give --since as well")
+        return None
+    keys = [load_public_key(path) for path in key_paths]
+    if not keys:
+        run.note("No --receipt-key was given: nobody vouches for the receipts.")
+    return held_by_all(read_receipt(path, keys).blobs for path in receipts)
 
 
 def _references(entries: tuple[LockEntry, ...], lock_path: Path, store: Store) -> list[BundleReference]:
