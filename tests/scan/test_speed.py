@@ -1,0 +1,98 @@
+"""5,000 documents, about 20 MB, in less than ten seconds and 500 MiB, in a process of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: app-{n}
+  namespace: ns-{n}
+  labels: {{app.kubernetes.io/name: app, app.kubernetes.io/instance: "{n}", helm.sh/chart: app-1.0.{n}}}
+spec:
+  replicas: 2
+  selector:
+    matchLabels:
+      app.kubernetes.io/name: app
+  template:
+    spec:
+      containers:
+{containers}
+"""
+CONTAINER = """
+      - name: c{i}
+        image: registry.example.com/group/app-{i}:v1.{n}
+        args:
+        - --config=/etc/app/config.yaml
+        - --sidecar-image=registry.example.com/group/sidecar:v1
+        - --log-level=info
+        env:
+        - name: POD_NAME
+          valueFrom:
+            fieldRef:
+              fieldPath: metadata.name
+        - name: UPSTREAM
+          value: http://upstream.ns.svc:8080/path
+        ports:
+        - containerPort: 8080
+          name: http
+        resources:
+          limits:
+            cpu: 100m
+            memory: 128Mi
+          requests:
+            cpu: 10m
+            memory: 64Mi
+        volumeMounts:
+        - mountPath: /etc/app
+          name: config
+"""
+CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c-{n}}}\ndata:\n  app.yaml: |\n{lines}\n"
+LINE = "    key{i}:\n      image: registry.example.com/group/part-{i}:v1\n      other: [1, 2, 3]\n"
+THING = "apiVersion: x.example.com/v1\nkind: Thing\nmetadata: {{name: t-{n}}}\nspec:\n{lines}\n"
+
+PROGRAM = """
+import json, resource, sys, time
+from isthmus.scan.run import scan
+started, cpu = time.monotonic(), time.process_time()
+inventory = scan(["manifests:" + sys.argv[1]])
+print(json.dumps({
+    "seconds": time.monotonic() - started,
+    "cpu": time.process_time() - cpu,
+    "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "documents": inventory.statistics["documents"],
+    "references": len(inventory.references),
+}))
+"""
+
+
+@pytest.mark.slow
+def test_five_thousand_documents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    documents: list[str] = []
+    for n in range(5000):
+        if n % 5 == 3:
+            documents.append(CONFIG.format(n=n, lines="".join(LINE.format(i=i) for i in range(45))))
+        elif n % 5 == 4:
+            documents.append(
+                THING.format(n=n, lines="".join(LINE.format(i=i) for i in range(45)).replace("    ", "  ", 1))
+            )
+        else:
+            containers = "".join(CONTAINER.format(i=i, n=n).lstrip("\n") for i in range(4))
+            documents.append(DEPLOYMENT.format(n=n, containers=containers))
+    for number in range(10):
+        (tmp_path / f"{number}.yaml").write_text("---\n".join(documents[number * 500 : (number + 1) * 500]))
+    size = sum(file.stat().st_size for file in tmp_path.iterdir())
+    answer = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)], check=True, capture_output=True, text=True, timeout=120
+    )
+    found = json.loads(answer.stdout)
+    with capsys.disabled():
+        print(f"\n{size / 1e6:.1f} MB: {found}")
+    assert found["documents"] == 5000
+    assert found["mib"] < 500
+    assert min(found["seconds"], found["cpu"]) < 10
