@@ -125,3 +125,17 @@ def test_targets() -> None:
 def test_human_sizes() -> None:
     sizes = [human_size(n) for n in (0, 999, 1500, 2.5e9, 3e18)]
     assert sizes == ["0 B", "999 B", "1.5 kB", "2.5 GB", "3000.0 PB"]
+
+
+def test_a_scan_is_compared_with_an_older_one(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("a.example/x:1\na.example/y:1\n")
+    assert outcome("scan", "images:list.txt", "--out", "old.json", cwd=tmp_path).returncode == 0
+    (tmp_path / "list.txt").write_text("a.example/y:1\na.example/z:1\n")
+    document = json.loads(outcome("scan", "images:list.txt", "--diff", "old.json", "--json", cwd=tmp_path).stdout)
+    assert [[ref["name"] for ref in document[key]] for key in ("added", "removed")] == [
+        ["a.example/z:1"],
+        ["a.example/x:1"],
+    ]
+    (tmp_path / "old.json").write_text("{")
+    broken = outcome("scan", "images:list.txt", "--diff", "old.json", "--json", cwd=tmp_path)
+    assert (broken.returncode, json.loads(broken.stdout)["error"]["code"]) == (2, "invalid-input")

@@ -9,6 +9,8 @@ import msgspec
 from isthmus.cli.command import Run, common_options
 from isthmus.cli.finding import scan_platform
 from isthmus.cli.output import print_table
+from isthmus.errors import UsageError
+from isthmus.inventory.merge import difference
 from isthmus.inventory.model import Inventory, Ref
 from isthmus.oci import Reference
 
@@ -17,9 +19,12 @@ from isthmus.oci import Reference
 @click.argument("sources", nargs=-1, metavar="[SOURCE…]")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the inventory there too, as JSON.")
 @click.option("--why", metavar="REFERENCE", help="Show every piece of evidence for one reference.")
+@click.option("--diff", "old", type=click.Path(path_type=Path), help="Say what changed since this inventory.")
 @click.option("--all", "show_all", is_flag=True, help="Show conditional, test and merely possible references too.")
 @common_options
-def command(run: Run, sources: tuple[str, ...], out: Path | None, why: str | None, show_all: bool) -> int:
+def command(
+    run: Run, sources: tuple[str, ...], out: Path | None, why: str | None, old: Path | None, show_all: bool
+) -> int:
     """Find every image, artifact and file that the platform will ask for, with evidence for each.
 
     \b
@@ -34,12 +39,15 @@ def command(run: Run, sources: tuple[str, ...], out: Path | None, why: str | Non
       isthmus scan manifests:deploy/ images:extra.txt
       kubectl get deploy,ds,sts -A -o yaml | isthmus scan manifests:-
       isthmus scan manifests:deploy/ --why registry.k8s.io/pause:3.10
+      isthmus scan manifests:deploy/ --out next.json --diff last.json
 
     Exit status 3 when anything could not be resolved; it is listed.
     """
     inventory = scan_platform(run, sources)
     if out:
         out.write_bytes(msgspec.json.format(msgspec.json.encode(inventory, enc_hook=str), indent=2) + b"\n")
+    if old:
+        return _compare(run, _read_inventory(old), inventory)
     if why:
         return _explain(run, inventory, why)
     run.emit(inventory, lambda: _show(inventory, show_all))
@@ -77,6 +85,31 @@ def _explain(run: Run, inventory: Inventory, name: str) -> int:
     columns = ("rule", "sure", "when", "source", "object", "path", "note")
     run.emit(found, lambda: print_table(f"{normal}", columns, rows))
     return 0
+
+
+def _read_inventory(path: Path) -> Inventory:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Inventory)
+    except FileNotFoundError as error:
+        raise UsageError("file-not-found", "there is no such inventory", where=str(path)) from error
+    except (OSError, msgspec.MsgspecError) as error:
+        raise UsageError(
+            "invalid-input", f"not an inventory: {error}", where=str(path), hint="'isthmus scan --out' writes one"
+        ) from error
+
+
+def _compare(run: Run, old: Inventory, new: Inventory) -> int:
+    """What an upgrade brings and what it no longer needs."""
+    added, removed = difference(old, new)
+
+    def show() -> None:
+        for mark, colour, refs in (("+", "green", added), ("-", "red", removed)):
+            for ref in refs:
+                click.secho(f"{mark} {ref.kind} {ref.name}", fg=colour)
+        click.echo(f"{len(added)} added, {len(removed)} removed")
+
+    run.emit({"added": added, "removed": removed}, show)
+    return 3 if new.unresolved else 0
 
 
 def _host(ref: Ref) -> str:

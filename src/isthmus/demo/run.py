@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from isthmus.demo.steps import STEPS, Step, World
+from isthmus.errors import UsageError
 
 Say = Callable[[str], None]
 
@@ -54,6 +55,8 @@ def run_demo(keep: Path | None = None, say: Say = lambda _: None, steps: tuple[S
 def _directory(keep: Path | None) -> Iterator[Path]:
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
+        if any(keep.iterdir()):
+            raise UsageError("file-exists", "the directory is not empty", where=str(keep), hint="name a new one")
         yield keep
         return
     temporary = Path(tempfile.mkdtemp(prefix="isthmus-demo-"))
