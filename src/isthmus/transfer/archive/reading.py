@@ -15,12 +15,12 @@ from isthmus.oci import Descriptor, Digest, Manifest, Platform, Reference
 from isthmus.oci.content import CHUNK
 from isthmus.progress import Meter, Progress, silent
 from isthmus.store import Store, StoredReference
+from isthmus.transfer import CopyItem, copy
 from isthmus.transfer.archive.choosing import Choice, choose
 from isthmus.transfer.archive.content import Content
 from isthmus.transfer.archive.images import read_images
 from isthmus.transfer.archive.opening import Stream
 from isthmus.transfer.archive.survey import Survey, surveyed
-from isthmus.transfer.engine import CopyItem, copy
 
 _IMAGE_KINDS = ("image", "artifact")
 

@@ -87,7 +87,8 @@ def select(
     for stored in sorted(references, key=lambda one: (one.reference.digest is not None, one.name)):
         if stored.tag:
             taken.setdefault((stored.repository, stored.tag), stored.name)
-    chosen = [_select(store, stored, platforms, taken, missing) for stored in references]
+    ordered = sorted({stored.name: stored for stored in references}.items())  # the order asked for means nothing
+    chosen = [_select(store, stored, platforms, taken, missing) for _, stored in ordered]
     if missing:
         raise IncompleteError(
             "missing-content",
