@@ -1,0 +1,1 @@
+"""Reads what a running cluster runs, through its API and without changing anything."""
