@@ -14,13 +14,13 @@ from isthmus.bundle.keys import (
     load_public_key,
 )
 from isthmus.bundle.manifest import BundleManifest, CarriedReference
-from isthmus.bundle.packing import PackedVolume, PackResult, pack
+from isthmus.bundle.packing import PackedVolume, PackResult, pack, pack_again, pack_stream
 from isthmus.bundle.planning import BundleReference, plan_bundle
 from isthmus.bundle.problems import MissingVolume, Problem
 from isthmus.bundle.progress import Progress
 from isthmus.bundle.receipt import Receipt, make_receipt, read_receipt
-from isthmus.bundle.unpacking import UnpackResult, unpack
-from isthmus.bundle.verifying import Verification, verify
+from isthmus.bundle.unpacking import UnpackResult, unpack, unpack_stream
+from isthmus.bundle.verifying import Verification, verify, verify_stream
 from isthmus.bundle.volume import Volume, open_volume
 
 __all__ = [
@@ -48,8 +48,12 @@ __all__ = [
     "make_receipt",
     "open_volume",
     "pack",
+    "pack_again",
+    "pack_stream",
     "plan_bundle",
     "read_receipt",
     "unpack",
+    "unpack_stream",
     "verify",
+    "verify_stream",
 ]

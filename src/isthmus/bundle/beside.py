@@ -46,13 +46,18 @@ def locked_directory(place: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def check_directory(place: Path, shapes: Sequence[Shape]) -> None:
-    """Raise UsageError (`file-exists`) where the directory holds volumes that are not of this very bundle."""
+def check_directory(place: Path, shapes: Sequence[Shape], leave_out: str = "") -> None:
+    """Raise UsageError (`file-exists`) where the directory holds volumes that are not of this very bundle.
+
+    The file to `leave_out` may be anything: it will be written anew.
+    """
     expected = {shape.file_name: shape for shape in shapes}
     raw = shapes[0].plan.raw
     with io_errors(place):
         there = sorted(place.glob(f"*{SUFFIX}"))
     for path in there:
+        if path.name == leave_out:
+            continue
         with open_regular(path) as file:
             head = file.at(0, HEADER_SIZE)
         shape = expected.get(path.name)

@@ -78,9 +78,53 @@ def pack(
             packer.volume(shape)
         volumes = tuple(packer.done)
         write_companions(place, plan, signing_key, {volume.file: volume.sha256 for volume in volumes})
+    return _result(plan, volumes)
+
+
+def pack_again(
+    plan: BundlePlan,
+    number: int,
+    store: Store,
+    out_dir: str | os.PathLike[str],
+    signing_key: SigningKey | None = None,
+    progress: Progress | None = None,
+) -> PackResult:
+    """Write one volume of a plan once more, byte for byte, over what there may be of it; nothing else is touched.
+
+    Blobs that it shares with other volumes are hashed in the store first. Raises as `pack` does.
+    """
+    place = Path(out_dir)
+    with locked_directory(place), ThreadPoolExecutor(1, "isthmus-pack") as pool:
+        shapes = shapes_of(plan, signing_key)
+        again = shapes[number - 1]
+        check_directory(place, shapes, leave_out=again.file_name)
+        packer = _Packer(plan, store, place, pool, progress)
+        packer.again(again)
+    return _result(plan, tuple(packer.done))
+
+
+def pack_stream(
+    plan: BundlePlan,
+    store: Store,
+    stream: BinaryIO,
+    signing_key: SigningKey | None = None,
+    progress: Progress | None = None,
+) -> PackResult:
+    """Write all volumes one after the other into a pipe or onto a tape; nothing stands beside them.
+
+    Raises as `pack` does; what went out before is then no bundle.
+    """
+    with ThreadPoolExecutor(1, "isthmus-pack") as pool:
+        packer = _Packer(plan, store, Path("-"), pool, progress)
+        for shape in shapes_of(plan, signing_key):
+            packer.into(stream, shape)
+    return _result(plan, tuple(packer.done))
+
+
+def _result(plan: BundlePlan, volumes: tuple[PackedVolume, ...]) -> PackResult:
     blobs, held = plan.manifest.blobs, len(plan.manifest.held())
     full = sum(blob.size for blob in blobs)
-    return PackResult(plan.bundle, volumes, len(blobs) - held, plan.size, held, full)
+    return PackResult(plan.bundle, volumes, len(blobs) - held, sum(v.size for v in volumes), held, full)
 
 
 class _Packer:
@@ -114,20 +158,45 @@ class _Packer:
             self._unproven.append((partial, final))
         if not self._spans:
             self._publish()
+        self._finished(shape, front)
+
+    def again(self, shape: Shape) -> None:
+        """Write this volume alone, from the beginning."""
+        for digest in {r.header.digest for r in shape.records() if r.segment and r.header.length < r.header.total}:
+            self._store.verify_blob(digest)
+        partial, final = self._place / (shape.file_name + PARTIAL), self._place / shape.file_name
+        front = Front()
+        self._write(partial, shape, front)
+        self._unproven.append((partial, final))
+        self._publish()
+        self._finished(shape, front)
+
+    def into(self, stream: BinaryIO, shape: Shape) -> None:
+        """Write the next volume into a stream."""
+        front = Front()
+        with io_errors(self._place):
+            self._fill(stream, shape, front)
+            stream.flush()
+        self._finished(shape, front)
+
+    def _finished(self, shape: Shape, front: Front) -> None:
         self.done.append(PackedVolume(shape.file_name, shape.size, front.hash.hexdigest()))
         self._before += shape.size
         self._meter.reach(self._before, shape.file_name)
 
     def _write(self, partial: Path, shape: Shape, front: Front) -> None:
-        records = shape.records()
         with _continued(partial, front.position) as file:
-            self._meter.reach(self._before + front.position, shape.file_name)
-            if not front.position:
-                _put(file, front, shape.header)
-            for record in records[len(front.checksums) :]:
-                self._record(file, front, record)
-                self._meter.reach(self._before + front.position)
-            _put(file, front, shape.tail(records, front.checksums))
+            self._fill(file, shape, front)
+
+    def _fill(self, file: BinaryIO, shape: Shape, front: Front) -> None:
+        records = shape.records()
+        self._meter.reach(self._before + front.position, shape.file_name)
+        if not front.position:
+            _put(file, front, shape.header)
+        for record in records[len(front.checksums) :]:
+            self._record(file, front, record)
+            self._meter.reach(self._before + front.position)
+        _put(file, front, shape.tail(records, front.checksums))
         front.complete = True
 
     def _record(self, file: BinaryIO, front: Front, record: Planned) -> None:

@@ -16,7 +16,7 @@ from isthmus.bundle.medium import MediumFile, failed, new_buffer, open_regular
 from isthmus.bundle.problems import Problem
 from isthmus.bundle.progress import Meter
 from isthmus.bundle.verifying import DamageReport
-from isthmus.bundle.volume import Record, Volume, payload
+from isthmus.bundle.volume import Readable, Record, Volume, payload
 from isthmus.errors import UsageError, VerificationError
 from isthmus.store import Staging, Store
 
@@ -59,7 +59,7 @@ class Stage:
         holes = self.staging.missing(header.digest, header.total)
         return bool(header.length) and all(hole_end <= start or hole >= end for hole, hole_end in holes)
 
-    def take(self, file: MediumFile, record: Record) -> None:
+    def take(self, file: Readable, record: Record) -> None:
         """Read, verify and keep one record. Raises VerificationError where it is damaged."""
         header = record.placed.header
         if header is None or self.holds(record):
@@ -70,7 +70,7 @@ class Stage:
         else:
             self._take_segment(file, record, header)
 
-    def _take_whole(self, file: MediumFile, record: Record, header: RecordHeader) -> None:
+    def _take_whole(self, file: Readable, record: Record, header: RecordHeader) -> None:
         """A whole blob: its writer hashes it, and that proves the record too.
 
         What a killed run left is gone on from; where that turns out to be no beginning of the blob, the
@@ -90,7 +90,7 @@ class Stage:
                 else:
                     return
 
-    def _take_segment(self, file: MediumFile, record: Record, header: RecordHeader) -> None:
+    def _take_segment(self, file: Readable, record: Record, header: RecordHeader) -> None:
         with self.staging.write_at(header.digest, header.total, header.offset, header.length) as writer:
             for piece in self.meter.through(payload(file, record, self._buffer)):
                 writer.write(piece)
@@ -162,7 +162,7 @@ def stage_volumes(volumes: Sequence[Volume], stage: Stage) -> list[Problem]:
     return problems
 
 
-def _take(stage: Stage, file: MediumFile, record: Record, damage: DamageReport) -> bool:
+def _take(stage: Stage, file: Readable, record: Record, damage: DamageReport) -> bool:
     try:
         stage.take(file, record)
     except VerificationError as error:

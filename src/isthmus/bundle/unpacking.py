@@ -12,15 +12,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from isthmus.bundle.baseline import require_held
 from isthmus.bundle.keys import PublicKey
 from isthmus.bundle.layout import Kind
-from isthmus.bundle.manifest import BundleManifest
+from isthmus.bundle.manifest import BundleManifest, bundle_id
 from isthmus.bundle.medium import failed
-from isthmus.bundle.problems import MissingVolume, error_for
+from isthmus.bundle.problems import MissingVolume, Problem, error_for
 from isthmus.bundle.progress import Meter, Progress
 from isthmus.bundle.stage import Stage, payload_bytes, stage_volumes
+from isthmus.bundle.volume import Contents
 from isthmus.bundle.volumeset import VolumeSet, gather
 from isthmus.errors import IncompleteError, UsageError
 from isthmus.store import Staging, Store, StoredReference
@@ -71,36 +73,68 @@ def unpack(
     error = error_for(given.problems, ())
     if error is not None or given.contents is None:
         raise error or UsageError("file-not-found", "there is no volume in what was given")
-    store_path = Path(store_dir)
-    manifest = given.contents.manifest
+    with _staged(
+        given.contents, Path(store_dir), progress, payload_bytes(given.in_order), durable=durable
+    ) as stage:
+        return _finish(given, stage_volumes(given.in_order, stage), stage, Path(store_dir), durable=durable)
+
+
+def unpack_stream(
+    source: BinaryIO,
+    store_dir: str | os.PathLike[str],
+    public_keys: Sequence[PublicKey] = (),
+    progress: Progress | None = None,
+    *,
+    durable: bool = False,
+) -> UnpackResult:
+    """Unpack volumes that come one after the other from a pipe or a tape, as `unpack` does.
+
+    Raises VerificationError also where the stream cannot be followed any more.
+    """
+    from isthmus.bundle.streaming import read_stream, start_stream
+
+    file, first, known = start_stream(source, "-", public_keys)
+    total = first.manifest.total_bytes()
+    with _staged(first.contents, Path(store_dir), progress, total, durable=durable) as stage:
+        given, damaged = read_stream(file, first, public_keys, known, stage.take)
+        return _finish(given, damaged, stage, Path(store_dir), durable=durable)
+
+
+@contextmanager
+def _staged(
+    contents: Contents, store_path: Path, progress: Progress | None, total: int, *, durable: bool
+) -> Iterator[Stage]:
+    """A locked staging directory for a bundle that the store would take."""
+    manifest = contents.manifest
     for reference in names_in(manifest):
         named_entry(reference)  # whatever the store would refuse must be refused before it is touched
     held = held_by(store_path)
     require_held(manifest, held, store_path)
-    place = staging_directory(store_path, given.in_order[0].bundle)
+    place = staging_directory(store_path, bundle_id(contents.raw).hex())
     with _locked(place):
-        stage = Stage(
-            Staging(place, durable=durable),
-            held,
-            manifest,
-            Meter(progress, payload_bytes(given.in_order)),
-        )
-        damaged = stage_volumes(given.in_order, stage)
-        error = error_for(damaged, _still_needed(given, stage))
-        if error is not None:
-            raise error
-        if lost := stage.lacking():
-            raise _read_again(manifest, lost, place)
-        require_held(manifest, held, store_path, hashed=True)
-        moved = _publish(store_path, manifest, stage.staging, durable=durable)
-        shutil.rmtree(place, ignore_errors=True)
-    with suppress(OSError):
-        place.parent.rmdir()
-    size = sum(blob.size for blob in manifest.blobs)
+        yield Stage(Staging(place, durable=durable), held, manifest, Meter(progress, total))
+    if not place.exists():
+        with suppress(OSError):
+            place.parent.rmdir()
+
+
+def _finish(
+    given: VolumeSet, damaged: Sequence[Problem], stage: Stage, store_path: Path, *, durable: bool
+) -> UnpackResult:
+    """Publish what is staged, if that is everything."""
+    manifest, place = stage.manifest, stage.staging.path
+    error = error_for(damaged, _still_needed(given, stage))
+    if error is not None:
+        raise error
+    if lost := stage.lacking():
+        raise _read_again(manifest, lost, place)
+    require_held(manifest, held_by(store_path), store_path, hashed=True)
+    moved = _publish(store_path, manifest, stage.staging, durable=durable)
+    shutil.rmtree(place, ignore_errors=True)
     return UnpackResult(
-        bundle=given.in_order[0].bundle,
+        bundle=place.name,
         blobs=len(manifest.blobs),
-        bytes=size,
+        bytes=sum(blob.size for blob in manifest.blobs),
         reused=len(manifest.blobs) - moved,
         rebuilt=0,
         missing=(),

@@ -6,13 +6,14 @@ Not here: repairing (parity records are of a later version), and checking the im
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from isthmus.bundle.keys import PublicKey
-from isthmus.bundle.medium import MediumFile, new_buffer, open_regular
+from isthmus.bundle.medium import new_buffer, open_regular
 from isthmus.bundle.problems import MissingVolume, Problem, error_for
 from isthmus.bundle.progress import Meter, Progress
 from isthmus.bundle.spans import Spans
-from isthmus.bundle.volume import Record, Volume, payload
+from isthmus.bundle.volume import Readable, Record, Volume, payload
 from isthmus.bundle.volumeset import VolumeSet, gather
 from isthmus.errors import IsthmusError, UsageError, VerificationError
 
@@ -48,7 +49,29 @@ def verify(
     Raises UsageError `file-not-found` or `invalid-input` (a later version), UnreachableError `io-failed`.
     """
     given = gather(paths, public_keys)
-    damaged = list(given.problems) + _read_all(given, progress)
+    return _result(given, list(given.problems) + _read_all(given, progress))
+
+
+def verify_stream(
+    source: BinaryIO, public_keys: Sequence[PublicKey] = (), progress: Progress | None = None
+) -> Verification:
+    """Check volumes that come one after the other from a pipe or a tape, as `verify` does.
+
+    Raises VerificationError where the stream cannot be followed any more, or is not signed as required.
+    """
+    from isthmus.bundle.streaming import read_stream, start_stream
+
+    file, first, known = start_stream(source, "-", public_keys)
+    meter = Meter(progress, first.manifest.total_bytes())
+    buffer, spans = new_buffer(), Spans()
+
+    def take(source: Readable, record: Record) -> None:
+        read_record(source, record, spans, buffer, meter)
+
+    return _result(*read_stream(file, first, public_keys, known, take))
+
+
+def _result(given: VolumeSet, damaged: list[Problem]) -> Verification:
     names = {name for problem in damaged for name in problem.references}
     names.update(name for volume in given.missing for name in volume.references)
     return Verification(
@@ -84,19 +107,25 @@ def _read_all(given: VolumeSet, progress: Progress | None) -> list[Problem]:
 
 
 def _read(
-    file: MediumFile, record: Record, spans: Spans, buffer: memoryview, damage: "DamageReport", meter: Meter
+    file: Readable, record: Record, spans: Spans, buffer: memoryview, damage: "DamageReport", meter: Meter
 ) -> None:
-    header = record.placed.header
-    blob = spans.begin(header) if header and record.placed.segment and not record.is_whole else None
     try:
-        for piece in meter.through(payload(file, record, buffer)):
-            if blob is not None:
-                blob.update(piece)
+        read_record(file, record, spans, buffer, meter)
     except VerificationError as error:
         damage.add(record, error.message)
-        return
+
+
+def read_record(file: Readable, record: Record, spans: Spans, buffer: memoryview, meter: Meter) -> None:
+    """Check a record, and with the last of a blob's the blob. Raises VerificationError `damaged-volume`."""
+    header = record.placed.header
+    blob = spans.begin(header) if header and record.placed.segment and not record.is_whole else None
+    for piece in meter.through(payload(file, record, buffer)):
+        if blob is not None:
+            blob.update(piece)
     if header and blob is not None and not spans.keep(header, blob):
-        damage.add(record, f"the parts of {header.digest} are intact, but do not make up the blob")
+        raise VerificationError(
+            "damaged-volume", f"the parts of {header.digest} are intact, but do not make up the blob"
+        )
 
 
 class DamageReport:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from isthmus.bundle.layout import (
     ENTRY_SIZE,
@@ -39,6 +39,18 @@ from isthmus.bundle.medium import MediumFile, open_regular
 from isthmus.errors import IsthmusError, UsageError, VerificationError
 
 
+class Readable(Protocol):
+    """A volume's file, or a stream that is only read at rising places."""
+
+    path: Path
+
+    def at(self, position: int, length: int) -> bytes:
+        """A few bytes, fewer at the end."""
+
+    def into(self, buffer: memoryview, position: int) -> int:
+        """Fill the buffer as far as there is something."""
+
+
 class Contents(NamedTuple):
     """A manifest with the bytes that have the bundle's id."""
 
@@ -47,7 +59,7 @@ class Contents(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A record at its place, with the SHA-256 that its payload must have."""
+    """A record at its place, with the SHA-256 that its payload must have; empty where it is not known yet."""
 
     placed: Placed
     checksum: bytes
@@ -147,7 +159,7 @@ def inspect(path: Path, known: KnownContents) -> Inspection:
 
 
 def payload(
-    file: MediumFile, record: Record, buffer: memoryview, *, skip: int = 0, hashed: bool = True
+    file: Readable, record: Record, buffer: memoryview, *, skip: int = 0, hashed: bool = True
 ) -> Iterator[memoryview]:
     """A record's payload in pieces of at most the buffer's size; the last step is the check of the whole.
 
@@ -168,7 +180,7 @@ def payload(
             digest.update(piece)
         yield piece
     found = digest.digest() if hashed else record.checksum
-    if not found == record.checksum == file.at(end, TRAILER_SIZE):
+    if found != file.at(end, TRAILER_SIZE) or found != (record.checksum or found):
         raise _damaged_record(file, placed)
 
 
@@ -179,7 +191,7 @@ def _header_holds(head: bytes, placed: Placed) -> bool:
     return placed.segment is not None and (parsed.kind, parsed.length) == (placed.segment.kind, placed.length)
 
 
-def _damaged_record(file: MediumFile, placed: Placed) -> VerificationError:
+def _damaged_record(file: Readable, placed: Placed) -> VerificationError:
     what = f" of {placed.header.digest}" if placed.header else ""
     return VerificationError(
         "damaged-volume", f"the record{what} at byte {placed.position} is damaged", where=str(file.path)
@@ -194,7 +206,7 @@ def _inspect(file: MediumFile, result: Inspection, known: KnownContents) -> None
     if bundle_id(raw) != header.bundle:
         raise _damaged("its manifest is damaged")
     result.contents = contents = known.decode(raw)
-    _check_header(header, contents)
+    check_header(header, contents)
     if file.size != header.size:
         kind = "cut off" if file.size < header.size else "too long"
         raise _damaged(f"it is {kind}: it has {file.size} bytes instead of {header.size}")
@@ -209,7 +221,8 @@ def _inspect(file: MediumFile, result: Inspection, known: KnownContents) -> None
     result.volume = Volume(file.path, header, contents, footer.seal, footer.index_sha256, checksums)
 
 
-def _check_header(header: Header, contents: Contents) -> None:
+def check_header(header: Header, contents: Contents) -> None:
+    """See that a header says what its manifest says; raises VerificationError `damaged-volume`."""
     manifest = contents.manifest
     if header.volumes != len(manifest.volumes):
         raise _damaged("its header and its manifest do not agree on the number of volumes")
@@ -218,13 +231,19 @@ def _check_header(header: Header, contents: Contents) -> None:
         raise _damaged("its header and its manifest do not agree on its size")
 
 
-def _read_index(file: MediumFile, header: Header, footer: Footer) -> bytes:
+def check_footer(header: Header, footer: Footer) -> None:
+    """See that a footer says what its header says; raises VerificationError `damaged-volume`."""
     size = ENTRY_SIZE * header.records
-    offset = header.size - FOOTER_SIZE - size
-    expected = (offset, size, header.size, header.bundle, header.volume, header.records)
+    expected = (header.size - FOOTER_SIZE - size, size, header.size, header.bundle, header.volume, header.records)
     found = (footer.index_offset, footer.index_size, footer.size, footer.bundle, footer.volume, footer.records)
     if found != expected:
         raise _damaged("its footer does not agree with its header")
+
+
+def _read_index(file: MediumFile, header: Header, footer: Footer) -> bytes:
+    size = ENTRY_SIZE * header.records
+    offset = header.size - FOOTER_SIZE - size
+    check_footer(header, footer)
     index = file.at(offset, size)
     if hashlib.sha256(index).digest() != footer.index_sha256:
         raise _damaged("its index is damaged")

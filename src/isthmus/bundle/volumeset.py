@@ -12,10 +12,10 @@ from pathlib import Path
 
 from isthmus.bundle.beside import SUFFIX, manifest_beside
 from isthmus.bundle.keys import PublicKey, short_id, verified_by
-from isthmus.bundle.layout import seal_message
 from isthmus.bundle.manifest import BundleManifest, bundle_id
 from isthmus.bundle.medium import read_failed
 from isthmus.bundle.problems import MissingVolume, Problem
+from isthmus.bundle.trust import refused
 from isthmus.bundle.volume import Contents, Inspection, KnownContents, Volume, inspect
 from isthmus.errors import UsageError
 
@@ -62,9 +62,14 @@ def gather(paths: Iterable[str | os.PathLike[str]], public_keys: Sequence[Public
     # A damaged copy of a volume that was also given intact does no harm.
     result.problems = [p for _, p in bad if p.code == "foreign-volume" or p.volume not in result.volumes]
     if chosen:
-        _note_missing(result, chosen.manifest)
-        _note_signatures(result, chosen, public_keys)
+        complete_set(result, chosen, public_keys)
     return result
+
+
+def complete_set(result: VolumeSet, chosen: Contents, public_keys: Sequence[PublicKey]) -> None:
+    """Note what is missing, and whose signatures there are, once all volumes are known."""
+    _note_missing(result, chosen.manifest)
+    _note_signatures(result, chosen, public_keys)
 
 
 def list_volumes(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -121,8 +126,8 @@ def _problem(
     if inspection.volume is None:
         assert inspection.error is not None
         return Problem(number, file, inspection.error.code, inspection.error.message, affected)
-    refused = _signature_problem(inspection.volume, public_keys)
-    return Problem(number, file, *refused, affected) if refused else None
+    why_not = refused(inspection.volume, public_keys)
+    return Problem(number, file, *why_not, affected) if why_not else None
 
 
 def _number(inspection: Inspection, manifest: BundleManifest | None) -> int | None:
@@ -132,26 +137,6 @@ def _number(inspection: Inspection, manifest: BundleManifest | None) -> int | No
         for number in range(1, len(manifest.volumes) + 1):
             if manifest.file_name(number) == inspection.path.name:
                 return number
-    return None
-
-
-def _signature_problem(volume: Volume, public_keys: Sequence[PublicKey]) -> tuple[str, str] | None:
-    """Code and message where a volume is not signed by one of the keys; without keys nothing is asked."""
-    if not public_keys:
-        return None
-    header = volume.header
-    if not header.signatures:
-        return "unsigned", "it is not signed, and a key was given"
-    trusted = {key.key_id for key in public_keys}
-    signers = ", ".join(short_id(signature.key_id) for signature in header.signatures)
-    if all(signature.key_id not in trusted for signature in header.signatures):
-        return "bad-signature", f"it is signed with {signers}, which is none of the given keys"
-    if verified_by(header.signatures, volume.contents.raw, public_keys) is None:
-        return "bad-signature", f"the signature of its manifest, which claims to be by {signers}, is wrong"
-    message = seal_message(header.bundle, header.volume, header.size, volume.index_sha256)
-    seals = [volume.seal] if volume.seal else []
-    if verified_by(seals, message, public_keys) is None:
-        return "bad-signature", "its seal is missing, wrong, or by none of the given keys"
     return None
 
 

@@ -1,16 +1,22 @@
 """`isthmus pack`: make a bundle of signed volumes from the store."""
 
+import os
+import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
 from isthmus.bundle import (
+    BundlePlan,
     BundleReference,
     Held,
     held_by_all,
     load_private_key,
     load_public_key,
     pack,
+    pack_again,
+    pack_stream,
     plan_bundle,
     read_receipt,
 )
@@ -21,12 +27,23 @@ from isthmus.inventory.lock import LockEntry, read_lock
 from isthmus.oci import Descriptor, Platform
 from isthmus.store import Store
 
+MEDIA: Final = {"cd": 734_003_200, "dvd": 4_695_000_000, "bd25": 24_700_000_000, "fat32": 4_294_967_295}
+"""Bytes of the largest volume: discs less what their file system takes; on FAT a file ends before 4 GiB."""
+
 
 @click.command("pack")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The directory for the volumes.")
 @click.option(
-    "--volume-size", metavar="SIZE", help="At most so much a volume: 650MB, 4GiB…  [default: one volume]"
+    "--out",
+    type=click.Path(path_type=Path, allow_dash=True),
+    required=True,
+    help="The directory for the volumes; - writes them one after the other to standard output.",
 )
+@click.option(
+    "--volume-size",
+    metavar="SIZE",
+    help="At most so much a volume: 650MB, 4GiB, cd, dvd, bd25, fat32…  [default: one volume]",
+)
+@click.option("--again", metavar="VOLUME", help="Write only this volume (number or file name) once more.")
 @click.option("--sign", "key_path", type=click.Path(path_type=Path), help="Sign with this private key.")
 @click.option(
     "--since",
@@ -57,6 +74,7 @@ def command(
     run: Run,
     out: Path,
     volume_size: str | None,
+    again: str | None,
     key_path: Path | None,
     receipts: tuple[Path, ...],
     receipt_keys: tuple[Path, ...],
@@ -73,11 +91,15 @@ def command(
     Examples:
       isthmus pack --out bundle/ --sign keys/isthmus.key
       isthmus pack --out bundle/ --volume-size 4.7GB --sign keys/isthmus.key
+      isthmus pack --out bundle/ --volume-size dvd --again 3 --sign keys/isthmus.key
+      isthmus pack --out - --sign keys/isthmus.key | ssh site isthmus unpack - --store /srv/store --key isthmus.pub
       isthmus pack --out update/ --since site.receipt --receipt-key site.pub --sign keys/isthmus.key
     """
+    if str(out) == "-" and (run.as_json or again):
+        raise UsageError("wrong-usage", "standard output is the bundle: --json and --again cannot be used with it")
     since = _held(run, receipts, receipt_keys)
     key = load_private_key(key_path) if key_path else None
-    size = parse_size(volume_size) if volume_size else None
+    size = volume_bytes(volume_size) if volume_size else None
     if lock_path is None and DEFAULT_LOCK.exists() and store is None:
         lock_path = DEFAULT_LOCK
     with Store.open(store or run.store_path) as held:
@@ -94,8 +116,15 @@ def command(
             }
             run.emit(document, f"would write {len(plan.manifest.volumes)} volumes, {human_size(plan.size)}")
             return 0
+        number = _number(again, plan) if again else 0
         with run.progress("pack") as report:
-            result = pack(plan, held, out, key, report)
+            if str(out) == "-":
+                with open(os.dup(sys.stdout.fileno()), "wb") as stream:
+                    result = pack_stream(plan, held, stream, key, report)
+            elif number:
+                result = pack_again(plan, number, held, out, key, report)
+            else:
+                result = pack(plan, held, out, key, report)
     volumes = [{"file": str(v.file), "size": v.size, "sha256": v.sha256} for v in result.volumes]
     document = {
         "bundle": result.bundle,
@@ -109,8 +138,30 @@ def command(
     signed = "signed" if key else "NOT SIGNED"
     lines = [f"bundle {result.bundle[:16]}…: {len(volumes)} volumes, {human_size(result.bytes)}{less}, {signed}"]
     lines += [f"  {volume['file']}  {volume['size']} bytes" for volume in volumes]
-    run.emit(document, "\n".join(lines))
+    if str(out) == "-":
+        run.note("\n".join(lines))
+    else:
+        run.emit(document, "\n".join(lines))
     return 0
+
+
+def volume_bytes(text: str) -> int:
+    """The bytes that a volume may have: a size, or the name of a medium with room left for its file system."""
+    return MEDIA.get(text.strip().lower()) or parse_size(text)
+
+
+def _number(volume: str, plan: BundlePlan) -> int:
+    """The volume that a number or a file name means."""
+    names = [plan.manifest.file_name(number) for number in range(1, len(plan.manifest.volumes) + 1)]
+    if Path(volume).name in names:
+        return names.index(Path(volume).name) + 1
+    if volume.isdecimal() and 1 <= int(volume) <= len(names):
+        return int(volume)
+    raise UsageError(
+        "wrong-usage",
+        f"the bundle has no volume {volume[:100]!r}; it has {names[0]} to {names[-1]}",
+        hint="a volume is only the same again with the same store, lock and options",
+    )
 
 
 def _held(run: Run, receipts: tuple[Path, ...], key_paths: tuple[Path, ...]) -> Held | None:

@@ -1,23 +1,27 @@
 """`isthmus unpack`: bring a bundle into a store."""
 
+import sys
 from pathlib import Path
 
 import click
 
-from isthmus.bundle import load_public_key, unpack
+from isthmus.bundle import load_public_key, unpack, unpack_stream
 from isthmus.cli.command import Run, common_options
 from isthmus.cli.output import human_size
+from isthmus.cli.verify import is_stream
 
 
 @click.command("unpack")
-@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="BUNDLE…")
+@click.argument(
+    "bundles", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True), metavar="BUNDLE…"
+)
 @click.option("--store", type=click.Path(path_type=Path), required=True, help="The store to fill.")
 @click.option(
     "--key", "keys", multiple=True, type=click.Path(path_type=Path), help="Require a signature by this public key."
 )
 @common_options
 def command(run: Run, bundles: tuple[Path, ...], store: Path, keys: tuple[Path, ...]) -> int:
-    """Bring volumes into a store, in any order, all at once or one after the other.
+    """Bring volumes into a store, in any order, all at once or one after the other; - reads them from a pipe.
 
     The store changes only when the whole bundle is there and verified. What was read before is kept beside
     the store and need not be read again.
@@ -25,13 +29,17 @@ def command(run: Run, bundles: tuple[Path, ...], store: Path, keys: tuple[Path, 
     \b
     Examples:
       isthmus unpack bundle/ --store /srv/store --key isthmus.pub
+      ssh outside cat bundle/*.isv | isthmus unpack - --store /srv/store --key isthmus.pub
       isthmus unpack /media/disc2/bundle-0002.isv --store /srv/store --key isthmus.pub
     """
     public = [load_public_key(path) for path in keys]
     if not public:
         run.note("No --key was given: damage will be found, but not who made this bundle.")
     with run.progress("unpack") as report:
-        result = unpack(bundles, store, public, report)
+        if is_stream(bundles):
+            result = unpack_stream(sys.stdin.buffer, store, public, report)
+        else:
+            result = unpack(bundles, store, public, report)
     document = {
         "blobs": result.blobs,
         "bytes": result.bytes,

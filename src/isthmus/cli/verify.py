@@ -1,16 +1,20 @@
 """`isthmus verify`: check volumes and say what is missing or damaged; reads only."""
 
+import sys
 from pathlib import Path
 
 import click
 
-from isthmus.bundle import Verification, load_public_key, verify
+from isthmus.bundle import Verification, load_public_key, verify, verify_stream
 from isthmus.cli.command import Run, common_options
 from isthmus.cli.output import human_size
+from isthmus.errors import UsageError
 
 
 @click.command("verify")
-@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="BUNDLE…")
+@click.argument(
+    "bundles", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True), metavar="BUNDLE…"
+)
 @click.option(
     "--key", "keys", multiple=True, type=click.Path(path_type=Path), help="Require a signature by this public key."
 )
@@ -18,8 +22,8 @@ from isthmus.cli.output import human_size
 def command(run: Run, bundles: tuple[Path, ...], keys: tuple[Path, ...]) -> int:
     """Check every record of the given volumes, and whether the set is complete. Writes nothing.
 
-    BUNDLE is a directory of volumes or single volumes. Exit status 3 when only volumes are missing, 4 when
-    something is damaged or not signed as required.
+    BUNDLE is a directory of volumes or single volumes; - reads them one after the other from standard input.
+    Exit status 3 when only volumes are missing, 4 when something is damaged or not signed as required.
 
     \b
     Examples:
@@ -28,7 +32,10 @@ def command(run: Run, bundles: tuple[Path, ...], keys: tuple[Path, ...]) -> int:
     """
     public = [load_public_key(path) for path in keys]
     with run.progress("verify") as report:
-        found = verify(bundles, public, report)
+        if is_stream(bundles):
+            found = verify_stream(sys.stdin.buffer, public, report)
+        else:
+            found = verify(bundles, public, report)
     document = {
         "bundle": found.bundle,
         "complete": found.complete,
@@ -41,6 +48,14 @@ def command(run: Run, bundles: tuple[Path, ...], keys: tuple[Path, ...]) -> int:
     }
     run.emit(document, lambda: _show(found))
     return 4 if found.damaged else 0 if found.complete else 3
+
+
+def is_stream(bundles: tuple[Path, ...]) -> bool:
+    """Whether volumes come from standard input; raises UsageError where they come from elsewhere too."""
+    stream = Path("-") in bundles
+    if stream and len(bundles) > 1:
+        raise UsageError("wrong-usage", "either - or files, not both")
+    return stream
 
 
 def _show(found: Verification) -> None:
