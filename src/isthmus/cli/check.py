@@ -6,7 +6,7 @@ import click
 
 from isthmus.check import check, check_store
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options
-from isthmus.cli.connecting import connection_options, trust_options
+from isthmus.cli.connecting import connection_options, host_options, trust_options
 from isthmus.cli.siting import site_options, site_registry
 from isthmus.inventory.lock import read_lock
 from isthmus.registry import connect
@@ -55,7 +55,7 @@ def command(
         site = site_registry(run.config(), registry, mapping, prefix)
         trusted = ca or (Path(site.ca) if site.ca else None)
         options = connection_options(trusted, insecure, plain_http or site.url.startswith("http://"), jobs)
-        target = connect(site.host, options)
+        target = connect(site.host, host_options(options, run.config(), site.host))
         try:
             result = check(lock.references, target, site.mapping, max(jobs, 8))
         finally:

@@ -1,4 +1,8 @@
-"""Options about registries that several commands share, and what they become. Not here: connecting."""
+"""Options about registries that several commands share, and what they become. Not here: connecting.
+
+What isthmus.yaml says of one host, under `platform.registries` or, of the site's own, under `site.registry`,
+holds for that host alone; what the command line says holds for all and wins.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,8 +14,9 @@ from isthmus.errors import UsageError
 from isthmus.oci import Platform
 
 if TYPE_CHECKING:
-    from isthmus.inventory.config import Config
+    from isthmus.inventory.config import Config, RegistryAccess
     from isthmus.registry import ConnectionOptions
+    from isthmus.transfer import Upstreams
 
 
 def upstream_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -55,6 +60,57 @@ def connection_options(ca: Path | None, insecure: bool, plain_http: bool, jobs: 
     if ca is not None and not ca.is_file():
         raise UsageError("file-not-found", "there is no such file", where=str(ca))
     return ConnectionOptions(ca_file=ca, insecure=insecure, plain_http=plain_http, max_connections=max(4, jobs))
+
+
+def host_options(base: "ConnectionOptions", config: "Config | None", host: str) -> "ConnectionOptions":
+    """The options for one host, as `host[:port]`; secrets are read only when they are needed."""
+    from dataclasses import replace
+
+    from isthmus.registry import NamedSecret
+
+    access = host_access(config, host)
+    if access is None:
+        return base
+    return replace(
+        base,
+        ca_file=base.ca_file or access.ca or None,
+        client_certificate=access.client_certificate or None,
+        client_key=access.client_key or None,
+        insecure=base.insecure or access.insecure,
+        plain_http=base.plain_http or access.plain_http,
+        credentials=NamedSecret(access.auth) if access.auth else None,
+    )
+
+
+def host_access(config: "Config | None", host: str) -> "RegistryAccess | None":
+    """What isthmus.yaml says of a host; of the site's registry both places are read, the site's own wins."""
+    import msgspec
+
+    from isthmus.inventory.config import RegistryAccess
+
+    if config is None:
+        return None
+    name = host.lower()
+    access = next((one for key, one in config.platform.registries.items() if key.lower() == name), None)
+    site = config.site.registry
+    if not site.host or site.host.rpartition("://")[2].rstrip("/").lower() != name:
+        return access
+    access = access or RegistryAccess()
+    return msgspec.structs.replace(
+        access,
+        auth=site.auth or access.auth,
+        ca=site.ca or access.ca,
+        plain_http=access.plain_http or site.insecure or site.host.startswith("http://"),
+    )
+
+
+def connect_upstreams(base: "ConnectionOptions", given: tuple[str, ...], config: "Config | None") -> "Upstreams":
+    """The upstream registries, each as isthmus.yaml says that it is reached."""
+    from isthmus.transfer import Upstreams
+
+    known = config.platform.registries if config else {}
+    mirrors = {host: access.mirrors for host, access in known.items() if access.mirrors}
+    return Upstreams(lambda host: host_options(base, config, host), parse_upstreams(given, config), mirrors)
 
 
 def parse_upstreams(given: tuple[str, ...], config: "Config | None") -> Mapping[str, str]:

@@ -5,13 +5,13 @@ from pathlib import Path
 import click
 
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options
-from isthmus.cli.connecting import connection_options, parse_platforms, parse_upstreams, upstream_options
+from isthmus.cli.connecting import connect_upstreams, connection_options, parse_platforms, upstream_options
 from isthmus.cli.finding import references_to_lock, scan_platform
 from isthmus.cli.output import human_size
 from isthmus.errors import IncompleteError, UnreachableError
 from isthmus.inventory.lock import Lock, changed, read_lock, write_lock
 from isthmus.inventory.model import Inventory
-from isthmus.transfer import Resolution, Upstreams, resolve
+from isthmus.transfer import Resolution, resolve
 
 
 @click.command("lock")
@@ -57,8 +57,8 @@ def command(
     wanted = references_to_lock(run, inventory, include)
     chosen = parse_platforms(platforms, config)
     options = connection_options(ca, insecure, plain_http, jobs)
-    substitutes = parse_upstreams(upstreams, config)
-    with Upstreams(options, substitutes) as registries, run.progress("lock", "items") as report:
+    registries = connect_upstreams(options, upstreams, config)
+    with registries, run.progress("lock", "items") as report:
         resolution = resolve(wanted, registries, chosen, max(jobs, 8), report)
     _refuse_incomplete(resolution, inventory, incomplete)
     lock = Lock(platforms=tuple(map(str, chosen)), references=resolution.entries)

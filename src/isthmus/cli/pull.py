@@ -5,12 +5,12 @@ from pathlib import Path
 import click
 
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options
-from isthmus.cli.connecting import connection_options, parse_platforms, parse_upstreams, upstream_options
+from isthmus.cli.connecting import connect_upstreams, connection_options, parse_platforms, upstream_options
 from isthmus.cli.output import human_size
 from isthmus.errors import UsageError
 from isthmus.inventory.lock import read_lock
 from isthmus.store import Store
-from isthmus.transfer import Upstreams, pull
+from isthmus.transfer import pull
 
 
 @click.command("pull")
@@ -81,7 +81,7 @@ def command(
     chosen = parse_platforms(platforms or lock.platforms, config)
     with (
         Store.create(where) as held,
-        Upstreams(options, parse_upstreams(upstreams, config)) as registries,
+        connect_upstreams(options, upstreams, config) as registries,
         run.progress("pull") as report,
     ):
         result = pull(lock.references, held, registries, chosen, jobs, report)

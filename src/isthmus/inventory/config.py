@@ -66,6 +66,23 @@ class Waiver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     reason: Annotated[str, Meta(min_length=1)]
 
 
+class RegistryAccess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How one host's registry is reached."""
+
+    auth: Secret | None = None
+    ca: Annotated[str, Meta(description="file with the certificate authority, PEM")] = ""
+    client_certificate: Annotated[str, Meta(description="file with the certificate to show, PEM")] = ""
+    client_key: Annotated[
+        str, Meta(description="file with its key, PEM, where it is not in the certificate's")
+    ] = ""
+    insecure: Annotated[bool, Meta(description="do not verify the certificate")] = False
+    plain_http: Annotated[bool, Meta(description="speak HTTP without TLS")] = False
+    mirrors: Annotated[
+        tuple[HttpUrl, ...],
+        Meta(description="who else has its content, in the order in which they are asked; path included"),
+    ] = ()
+
+
 class PlatformSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What has to run inside."""
 
@@ -81,6 +98,9 @@ class PlatformSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
     ] = ()
     upstreams: Annotated[
         dict[str, HttpUrl], Meta(description="where to fetch what a host holds, such as a proxy or a mirror")
+    ] = field(default_factory=dict)
+    registries: Annotated[
+        dict[str, RegistryAccess], Meta(description="how hosts are reached, by host[:port] as in references")
     ] = field(default_factory=dict)
     catalogue: Annotated[
         tuple[str, ...], Meta(description="files or directories with more entries for operators' built-in images")

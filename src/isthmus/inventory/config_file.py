@@ -73,17 +73,31 @@ def parse_config(data: bytes, where: str = "isthmus.yaml") -> Config:
 def _rebased(config: Config, directory: str) -> Config:
     replace = msgspec.structs.replace
     site, platform = config.site, config.platform
-    auth = site.registry.auth
-    if auth is not None and auth.startswith("file:"):
-        auth = f"file:{under(directory, auth.removeprefix('file:'))}"
+    auth = _rebased_secret(site.registry.auth, directory)
     registry = replace(site.registry, ca=under(directory, site.registry.ca), auth=auth)
+    registries = {
+        host: replace(
+            access,
+            auth=_rebased_secret(access.auth, directory),
+            ca=under(directory, access.ca),
+            client_certificate=under(directory, access.client_certificate),
+            client_key=under(directory, access.client_key),
+        )
+        for host, access in platform.registries.items()
+    }
     ck8s = replace(site.ck8s, config=under(directory, site.ck8s.config))
     catalogue = tuple(under(directory, path) for path in platform.catalogue)
     return replace(
         config,
-        platform=replace(platform, catalogue=catalogue),
+        platform=replace(platform, catalogue=catalogue, registries=registries),
         site=replace(site, registry=registry, ck8s=ck8s),
     )
+
+
+def _rebased_secret(reference: str | None, directory: str) -> str | None:
+    if reference is None or not reference.startswith("file:"):
+        return reference
+    return f"file:{under(directory, reference.removeprefix('file:'))}"
 
 
 def _without_empty_sections(value: dict[str, Any]) -> dict[str, Any]:
@@ -114,6 +128,9 @@ def _refuse_unknown(value: Any, kind: Any, path: str, where: str) -> None:
                     hint=f"did you mean {close[0]!r}?" if close else known,
                 )
             _refuse_unknown(item, fields[key], place, where)
+    elif isinstance(kind, inspect.DictType) and isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_unknown(item, kind.value_type, f"{path}.{key}", where)
     elif isinstance(kind, inspect.VarTupleType) and isinstance(value, list):
         for index, item in enumerate(value):
             _refuse_unknown(item, kind.item_type, f"{path}[{index}]", where)

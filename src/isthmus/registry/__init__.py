@@ -2,14 +2,18 @@
 
 from isthmus.registry.client import Registry, connect
 from isthmus.registry.credentials import CredentialFiles, FixedCredentials
+from isthmus.registry.fallback import Fallback
 from isthmus.registry.options import ConnectionOptions, Credential, CredentialSource
+from isthmus.registry.secrets import NamedSecret
 
 __all__ = [
     "ConnectionOptions",
     "Credential",
     "CredentialFiles",
     "CredentialSource",
+    "Fallback",
     "FixedCredentials",
+    "NamedSecret",
     "Registry",
     "connect",
 ]

@@ -1,6 +1,6 @@
 """From references to a lock: every tag becomes a digest, with sizes, platforms and signatures.
 
-Not here: the lock file (`inventory.lock`) and moving blobs (`engine`).
+Not here: what cosign keeps under tags (`attached`), the lock file (`inventory.lock`), moving blobs (`engine`).
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -10,9 +10,9 @@ import msgspec
 from isthmus.errors import IsthmusError, UnreachableError
 from isthmus.inventory.lock import LockedReferrer, LockEntry
 from isthmus.inventory.model import Ref
-from isthmus.oci import Digest, Manifest, Platform, Reference
+from isthmus.oci import Digest, Manifest, Platform, Reference, Source
 from isthmus.progress import Meter, Progress, silent
-from isthmus.registry import Registry
+from isthmus.transfer.attached import find_attached
 from isthmus.transfer.pool import run_all
 from isthmus.transfer.tree import Tree, walk, with_referrers
 from isthmus.transfer.upstreams import Upstreams
@@ -50,7 +50,7 @@ def resolve(
     wanted = [ref for ref in references if ref.kind in ("image", "artifact")]
     meter = Meter(len(wanted), progress)
 
-    def one(ref: Ref) -> tuple[LockEntry, Tree] | Failure:
+    def one(ref: Ref) -> list[tuple[LockEntry, Tree]] | Failure:
         try:
             return _resolve_one(ref, upstreams, platforms)
         except IsthmusError as error:
@@ -59,15 +59,29 @@ def resolve(
             meter.add(1, ref.name)
 
     answers = run_all(one, wanted, jobs)
-    good = [answer for answer in answers if not isinstance(answer, Failure)]
+    good = [pair for answer in answers if not isinstance(answer, Failure) for pair in answer]
     return Resolution(
-        entries=tuple(sorted((entry for entry, _ in good), key=lambda entry: (entry.kind, entry.name))),
+        entries=_unique(entry for entry, _ in good),
         failures=tuple(answer for answer in answers if isinstance(answer, Failure)),
         bytes=_total(tree for _, tree in good),
     )
 
 
-def _resolve_one(ref: Ref, upstreams: Upstreams, platforms: Collection[Platform]) -> tuple[LockEntry, Tree]:
+def _unique(entries: Iterable[LockEntry]) -> tuple[LockEntry, ...]:
+    """Sorted; what two images of the same digest have attached, or what was asked for as well, is there once."""
+    found: dict[tuple[str, str], LockEntry] = {}
+    named: dict[str, tuple[str, str]] = {}
+    for entry in entries:
+        key = named.setdefault(entry.name, entry.key)
+        other = found.get(key)
+        if other is not None:
+            entry = msgspec.structs.replace(other, evidence=tuple(sorted({*other.evidence, *entry.evidence})))
+        found[key] = entry
+    return tuple(sorted(found.values(), key=lambda entry: entry.key))
+
+
+def _resolve_one(ref: Ref, upstreams: Upstreams, platforms: Collection[Platform]) -> list[tuple[LockEntry, Tree]]:
+    """The reference itself first, then what cosign attached to it."""
     reference = Reference.parse(ref.name)
     registry = upstreams.registry(reference)
 
@@ -89,7 +103,13 @@ def _resolve_one(ref: Ref, upstreams: Upstreams, platforms: Collection[Platform]
         referrers=referrers,
         evidence=_evidence(ref),
     )
-    return entry, tree
+    return [(entry, tree), *find_attached(registry, reference, _signable(root, manifests))]
+
+
+def _signable(root: Manifest, manifests: Sequence[Manifest]) -> list[Digest]:
+    """What people sign: an index and its images, but not the build attestations beside them."""
+    records = {child.digest for child in root.manifests if str(child.platform) == "unknown/unknown"}
+    return [manifest.digest for manifest in manifests if manifest.digest not in records]
 
 
 def _require_platform(
@@ -106,7 +126,7 @@ def _require_platform(
 
 
 def _find_referrers(
-    registry: Registry, repository: str, manifests: Sequence[Manifest]
+    registry: Source, repository: str, manifests: Sequence[Manifest]
 ) -> tuple[LockedReferrer, ...]:
     """Everything that names one of the manifests as its subject, and what names those, sorted by digest."""
     found: dict[Digest, LockedReferrer] = {}
