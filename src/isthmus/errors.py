@@ -54,6 +54,7 @@ CODES: Mapping[str, str] = {
     "not-found": "a registry says that a manifest, blob or repository does not exist",
     "rate-limited": "a host asked to be left alone for longer than was allowed for",
     "refused": "a host refused the request",
+    "sparse-index": "an index that is carried in part is refused, or cannot become one image",
     "protocol": "a host answered with something that the protocol does not allow",
     "io-failed": "reading or writing a file failed (disk full, permission, medium error)",
 }

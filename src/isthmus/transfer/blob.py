@@ -1,7 +1,7 @@
-"""Moves one blob from any of its sources to all the repositories that need it.
+"""Moves one blob from any of its sources to the repositories that need it.
 
 Verified by the sink while it is written, resumed by the sink's offset, tried again where the trouble may
-pass. Not here: which blobs (`engine`).
+pass. Not here: which blobs (`plan`) and in which order (`engine`).
 """
 
 import random
@@ -18,92 +18,160 @@ from isthmus.transfer.pool import StopFlag
 ATTEMPTS = 5
 FIRST_PAUSE = 0.5
 """Seconds; doubled at every further attempt."""
+WORTH_ASKING = 1024 * 1024
+"""Bytes from which on a question of its own is cheaper than sending a blob that is there already."""
 
 
 class BlobRoute(msgspec.Struct, frozen=True):
-    """A blob, where it can come from, the repositories that need it, and one that is known to have it."""
+    """A blob, where it can come from, and the repositories that need it.
+
+    `holder` is a repository of the sink that has it, `rumour` one that had it in a former run.
+    """
 
     blob: Descriptor
     origins: tuple[tuple[Source, str], ...]
     targets: tuple[str, ...]
     holder: str = ""
+    rumour: str = ""
 
 
-class BlobOutcome(msgspec.Struct, frozen=True):
-    """How a blob got to its targets."""
+class BlobCounts(msgspec.Struct):
+    """What was done: `blobs` and `bytes` went over the wire, `mounted` cost no bytes, `skipped` were there."""
 
-    uploads: int = 0
+    blobs: int = 0
     bytes: int = 0
     mounted: int = 0
     skipped: int = 0
 
 
 class BlobMover:
-    """Moves blobs to one sink; used by many threads, each with one buffer of its own."""
+    """Moves blobs to one sink; used by many threads, each with one buffer of its own.
 
-    def __init__(self, sink: Sink, meter: Meter, stop: StopFlag) -> None:
+    With `thorough` the sink is asked for every blob in every repository; otherwise it is only asked in a
+    request that begins what there is to do where the answer is no.
+    """
+
+    def __init__(self, sink: Sink, meter: Meter, stop: StopFlag, *, thorough: bool = False) -> None:
+        self.counts = BlobCounts()
         self._sink = sink
         self._meter = meter
         self._stop = stop
+        self._asks_first = thorough
+        self._mounts = False
+        self._tried_mount = False
         self._local = threading.local()
+        self._lock = threading.Lock()
 
-    def move(self, route: BlobRoute) -> BlobOutcome:
-        """Bring the blob to every target, over the wire at most once where the sink can mount."""
-        uploads = moved = mounted = skipped = 0
-        holder = route.holder
-        missing = [name for name in route.targets if not self._sink.has_blob(name, route.blob)]
-        skipped = len(route.targets) - len(missing)
-        if skipped and not holder:
-            holder = next(name for name in route.targets if name not in missing)
-        if not missing:
-            self._meter.add(route.blob.size, "")
-            return BlobOutcome(skipped=1)
-        for name in missing:
-            if holder and self._sink.mount_blob(name, route.blob, holder):
-                mounted += 1
-                continue
-            moved += self._upload(route, name)
-            uploads += 1
-            holder = holder or name
-        if not uploads:
-            self._meter.add(route.blob.size, "")
-        return BlobOutcome(uploads=uploads, bytes=moved, mounted=mounted, skipped=0)
+    def bring(self, route: BlobRoute) -> tuple[str, tuple[str, ...]]:
+        """Bring the blob into one repository of the sink, over the wire only if no repository is known to have it.
 
-    def _upload(self, route: BlobRoute, repository: str) -> int:
-        """The bytes that went over the wire, which may be fewer than the blob has where one is resumed."""
+        Returns a repository that has it and those that still need it, which are for `share`.
+        """
+        if not route.targets:
+            return self._found(route, route.holder, ())
+        if route.holder:
+            return self._found(route, route.holder, route.targets)
+        first, rest = route.targets[0], route.targets[1:]
+        if route.rumour and self._sink.mount_blob(first, route.blob, route.rumour):
+            self._mounts = True
+            self._meter.add(route.blob.size, "")
+            self._count(mounted=1)
+            return first, rest
+        if self._is_there(first, route.blob):
+            return self._found(route, first, rest)
+        if self._asks_first:
+            for name in rest:
+                if self._sink.has_blob(name, route.blob):
+                    return self._found(route, name, tuple(other for other in route.targets if other != name))
+        self._upload(route, first)
+        self._learn_to_mount(first, route.blob)
+        return first, rest
+
+    def share(self, route: BlobRoute, holder: str, repository: str) -> None:
+        """Make the blob that one repository has appear in another, over the wire only where that is refused."""
+        if self._asks_first and self._sink.has_blob(repository, route.blob):
+            return
+        if self._sink.mount_blob(repository, route.blob, holder):
+            self._mounts = True
+            self._count(mounted=1)
+        else:
+            self._upload(route, repository, report=False)
+
+    def _found(self, route: BlobRoute, holder: str, rest: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+        self._count(skipped=1)
+        self._meter.add(route.blob.size, "")
+        return holder, rest
+
+    def _is_there(self, repository: str, blob: Descriptor) -> bool:
+        """Whether a repository has the blob.
+
+        Mounting a blob from a repository into itself says so, and where it does not, the registry's answer is
+        the beginning of the upload: one request instead of two. Registries that cannot mount always say no.
+        """
+        if self._asks_first:
+            return self._sink.has_blob(repository, blob)
+        if self._sink.mount_blob(repository, blob, repository):
+            self._mounts = True
+            return True
+        return not self._mounts and blob.size >= WORTH_ASKING and self._sink.has_blob(repository, blob)
+
+    def _learn_to_mount(self, repository: str, blob: Descriptor) -> None:
+        """Once a run, see from a blob that is there for sure whether the sink mounts."""
+        with self._lock:
+            if self._mounts or self._tried_mount or self._asks_first:
+                return
+            self._tried_mount = True
+        if self._sink.mount_blob(repository, blob, repository):
+            self._mounts = True
+        else:
+            self._asks_first = True
+
+    def _upload(self, route: BlobRoute, repository: str, *, report: bool = True) -> None:
+        """Send the blob; counts the bytes on the wire, fewer than the blob has where it is resumed."""
         attempt = 0
-        tally = _Tally(self._meter, route.blob.size)
+        tally = _Tally(self._meter if report else Meter(0), route.blob.size)
         while True:
             origin = route.origins[attempt % len(route.origins)]
             try:
-                return self._stream(origin, route.blob, repository, tally)
+                self._stream(origin, route.blob, repository, tally)
+                self._count(blobs=1)
+                return
             except IsthmusError as error:
                 attempt += 1
                 if not _may_pass(error, attempt, len(route.origins)):
                     raise error.at(f"{origin[1]}@{route.blob.digest}") from error
                 self._stop.wait(_pause(error, attempt))
 
-    def _stream(self, origin: tuple[Source, str], blob: Descriptor, repository: str, tally: "_Tally") -> int:
+    def _stream(self, origin: tuple[Source, str], blob: Descriptor, repository: str, tally: "_Tally") -> None:
         source, source_repository = origin
         buffer = self._buffer()
         with self._sink.write_blob(repository, blob) as writer:
             position = start = writer.offset
             tally.set(position, repository)
             if position < blob.size:
-                with source.open_blob(source_repository, blob, position) as reader:
-                    while count := reader.readinto(buffer):
-                        writer.write(buffer[:count])
-                        position += count
-                        tally.set(position, repository)
-                        self._stop.check()
+                try:
+                    with source.open_blob(source_repository, blob, position) as reader:
+                        while count := reader.readinto(buffer):
+                            writer.write(buffer[:count])
+                            position += count
+                            tally.set(position, repository)
+                            self._stop.check()
+                finally:
+                    self._count(moved=position - start)
             writer.commit()
-        return position - start
 
     def _buffer(self) -> memoryview:
         found: memoryview | None = getattr(self._local, "buffer", None)
         if found is None:
             found = self._local.buffer = memoryview(bytearray(CHUNK))
         return found
+
+    def _count(self, *, blobs: int = 0, moved: int = 0, mounted: int = 0, skipped: int = 0) -> None:
+        with self._lock:
+            self.counts.blobs += blobs
+            self.counts.bytes += moved
+            self.counts.mounted += mounted
+            self.counts.skipped += skipped
 
 
 class _Tally:

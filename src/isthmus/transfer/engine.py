@@ -1,39 +1,39 @@
 """Copies a whole set of images from sources to one sink: each manifest fetched once, each blob moved once.
 
-Blobs go largest first, so that a long one does not start last; manifests go after all blobs, children
-before parents, tags at the very end, so that a reader of the sink never sees an incomplete image.
+Blobs go largest first, so that a long one does not start last; they are shared between repositories next,
+and manifests and tags go last (`publish`). Not here: what the items are (`jobs`), what the sink has
+(`survey`).
 """
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 
 import msgspec
 
-from isthmus.oci import Descriptor, Digest, Manifest, Platform, Sink, Source
+from isthmus.oci import Descriptor, Digest, Manifest, Sink
 from isthmus.progress import Meter, Progress, silent
-from isthmus.transfer.blob import BlobMover, BlobRoute
-from isthmus.transfer.pool import StopFlag, run_all
-from isthmus.transfer.tree import Tree, walk, with_referrers
+from isthmus.transfer.blob import BlobCounts, BlobMover, BlobRoute
+from isthmus.transfer.plan import BlobPlan, CopyItem, ItemPlan, heights
+from isthmus.transfer.pool import StopFlag, do_all, run_all
+from isthmus.transfer.publish import publish
+from isthmus.transfer.reshape import as_it_is
+from isthmus.transfer.shelf import Known, Shelf
+from isthmus.transfer.survey import AskForEverything, Survey
+from isthmus.transfer.tree import Carried, Tree, everything, walk, with_referrers
 
-Known = Callable[[Digest], Manifest | None]
+_STRIPES = 251  # locks, so that two threads rarely wait for each other over different manifests
+__all__ = ["CopyItem", "CopyResult", "copy"]
 
-
-class CopyItem(msgspec.Struct, frozen=True):
-    """One image or artifact to copy: from where, to where, and under which tags."""
-
-    name: str
-    source: Source
-    source_repository: str
-    sink_repository: str
-    digest: Digest
-    tags: tuple[str, ...] = ()
-    platforms: tuple[Platform, ...] = ()
-    referrers: tuple[Digest, ...] = ()
+Reshape = Callable[[CopyItem, Tree], Tree]
 
 
 class CopyResult(msgspec.Struct, frozen=True):
-    """`blobs` and `bytes` were moved, `skipped` blobs were there already, `mounted` ones cost no bytes."""
+    """`blobs` and `bytes` were moved, `skipped` blobs were there already, `mounted` ones cost no bytes.
+
+    `roots` are what the names of the items stand for now, in the order of the items.
+    """
 
     references: int
     blobs: int
@@ -41,7 +41,7 @@ class CopyResult(msgspec.Struct, frozen=True):
     mounted: int
     skipped: int
     seconds: float
-    trees: tuple[Tree, ...] = ()
+    roots: tuple[Descriptor, ...] = ()
 
 
 def copy(
@@ -50,46 +50,119 @@ def copy(
     jobs: int = 4,
     progress: Progress = silent,
     known: Known = lambda _: None,
-    manifests_prove_blobs: bool = False,
+    survey: Survey | None = None,
+    carried: Carried = everything,
+    reshape: Reshape = as_it_is,
 ) -> CopyResult:
     """Copy every item; returns only when all is there, otherwise raises the first error.
 
-    `known` may answer with a manifest that need not be fetched again, for instance from the sink.
-    `manifests_prove_blobs` says that the sink holds all that its manifests name, as registries do; a store is
-    asked for every blob instead, since a file may have been removed. What was moved before an error is kept
+    `known` may answer with a manifest that need not be fetched again, for instance from the sink; `survey`
+    knows what the sink has; children of indexes that are not `carried` are left out, and `reshape` may leave
+    out more. What was moved before an error is kept
     by the sink, so that the next run moves only the rest.
     """
     started = time.monotonic()
     stop = StopFlag()
-    fetcher = _Fetcher(known)
-    trees = run_all(fetcher.tree, items, jobs, stop)
-    pairs = list(zip(items, trees, strict=True))
-    whole = [False] * len(pairs)
-    if manifests_prove_blobs:
-        whole = run_all(lambda pair: _is_whole(pair[0], pair[1], sink), pairs, jobs, stop)
-    routes = _routes(pairs, whole)
-    meter = Meter(sum(route.blob.size for route in routes), progress)
-    mover = BlobMover(sink, meter, stop)
-    moved = run_all(mover.move, routes, jobs, stop)
-    run_all(lambda pair: _publish(pair[0], pair[1], sink), pairs, jobs, stop)
+    with closing(Shelf()) as shelf:
+        run = _Run(items, sink, jobs, stop, shelf, survey or AskForEverything())
+        plans, blobs = run.plan(_Fetcher(known, shelf, carried), reshape)
+        counts = run.move(blobs, progress)
+        publish(items, plans, shelf, sink, jobs, stop)
+        remembered = run.finish(plans)
     return CopyResult(
         references=len(items),
-        blobs=sum(1 for outcome in moved if outcome.bytes or outcome.uploads),
-        bytes=sum(outcome.bytes for outcome in moved),
-        mounted=sum(outcome.mounted for outcome in moved),
-        skipped=sum(outcome.skipped for outcome in moved),
+        blobs=counts.blobs,
+        bytes=counts.bytes,
+        mounted=counts.mounted,
+        skipped=counts.skipped + remembered,
         seconds=time.monotonic() - started,
-        trees=tuple(trees),
+        roots=tuple(plan.root for plan in plans),
     )
+
+
+class _Run:
+    """One run of the engine, step by step."""
+
+    def __init__(
+        self, items: Sequence[CopyItem], sink: Sink, jobs: int, stop: StopFlag, shelf: Shelf, survey: Survey
+    ) -> None:
+        self._items = items
+        self._sink = sink
+        self._jobs = jobs
+        self._stop = stop
+        self._shelf = shelf
+        self._survey = survey
+
+    def plan(self, fetcher: "_Fetcher", reshape: Reshape) -> tuple[list[ItemPlan], BlobPlan]:
+        """Look at every item: what it consists of, and what the sink has."""
+        blobs = BlobPlan(self._items)
+        adding = threading.Lock()
+
+        def look(number: int) -> ItemPlan:
+            item = self._items[number]
+            root = self._survey.remembered(item)
+            if root is not None:
+                return ItemPlan(root=root, settled=True)
+            tree = reshape(item, fetcher.tree(item))
+            found = self._survey.look(item, tree)
+            levels = heights(tree)
+            plan = ItemPlan(tree.root.descriptor(), levels, _missing(tree), found.present, found.tagged)
+            with adding:
+                blobs.add(number, tree.blobs, whole=plan.whole and not self._survey.thorough)
+            return plan
+
+        plans = run_all(look, range(len(self._items)), self._jobs, self._stop)
+        blobs.close()
+        return plans, blobs
+
+    def move(self, blobs: BlobPlan, progress: Progress) -> BlobCounts:
+        """Bring every blob to one repository, largest first, then to the others."""
+        meter = Meter(blobs.bytes, progress)
+        mover = BlobMover(self._sink, meter, self._stop, thorough=self._survey.thorough)
+        shares: list[tuple[BlobRoute, str, str]] = []
+
+        def bring(place: int) -> None:
+            route = self._with_holder(blobs.route(place))
+            holder, rest = mover.bring(route)
+            shares.extend((route, holder, name) for name in rest)
+
+        do_all(bring, range(len(blobs)), self._jobs, self._stop)
+        do_all(lambda task: mover.share(*task), shares, self._jobs, self._stop)
+        return mover.counts
+
+    def _with_holder(self, route: BlobRoute) -> BlobRoute:
+        if route.holder or not route.targets or self._survey.thorough:
+            return route
+        holder = self._survey.holder(route.blob.digest)
+        # It may be gone; where it is one of the targets, asking that one first finds out.
+        if holder in route.targets:
+            rest = tuple(name for name in route.targets if name != holder)
+            return msgspec.structs.replace(route, targets=(holder, *rest))
+        return msgspec.structs.replace(route, rumour=holder)
+
+    def finish(self, plans: Sequence[ItemPlan]) -> int:
+        """Tell the survey what is complete; returns the number of blobs of items that were so before."""
+        settled = []
+        for item, plan in zip(self._items, plans, strict=True):
+            if plan.settled:
+                settled.append(item)
+            else:
+                self._survey.complete(item, plan.root, self._blobs(plan))
+        return self._survey.count_blobs(settled)
+
+    def _blobs(self, plan: ItemPlan) -> Iterator[Descriptor]:
+        for digest, _ in plan.heights:
+            yield from self._shelf.get(digest).blobs
 
 
 class _Fetcher:
     """Fetches manifests, each digest once however many items share it."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: Known, shelf: Shelf, carried: Carried) -> None:
         self._known = known
-        self._manifests: dict[Digest, Manifest] = {}
-        self._lock = threading.Lock()
+        self._shelf = shelf
+        self._carried = carried
+        self._busy = [threading.Lock() for _ in range(_STRIPES)]
 
     def tree(self, item: CopyItem) -> Tree:
         """All manifests of an item."""
@@ -98,49 +171,20 @@ class _Fetcher:
             return self._fetch(item, digest)
 
         root = fetch(item.digest)
-        return with_referrers(root, walk(root, item.platforms, fetch), item.referrers, fetch)
+        manifests = walk(root, item.platforms, fetch, self._carried)
+        return with_referrers(root, manifests, item.referrers, fetch, self._carried)
 
     def _fetch(self, item: CopyItem, digest: Digest) -> Manifest:
-        with self._lock:
-            found = self._manifests.get(digest)
-        if found is None:
-            found = self._known(digest) or item.source.manifest(item.source_repository, digest)
-            with self._lock:
-                self._manifests[digest] = found
-        return found
+        with self._busy[hash(digest) % _STRIPES]:
+            found = self._shelf.find(digest)
+            if found is None:
+                found = self._known(digest) or item.source.manifest(item.source_repository, digest)
+                self._shelf.put(found)
+            return found
 
 
-def _routes(pairs: Sequence[tuple[CopyItem, Tree]], whole: Sequence[bool]) -> list[BlobRoute]:
-    """Each unique blob with all the places it can come from and must go to, largest first."""
-    origins: dict[Descriptor, dict[tuple[int, str], tuple[Source, str]]] = {}
-    targets: dict[Descriptor, dict[str, None]] = {}
-    holders: dict[Descriptor, str] = {}
-    for (item, tree), there in zip(pairs, whole, strict=True):
-        for blob in tree.blobs:
-            origins.setdefault(blob, {})[(id(item.source), item.source_repository)] = (
-                item.source,
-                item.source_repository,
-            )
-            wanted = targets.setdefault(blob, {})
-            if there:
-                holders.setdefault(blob, item.sink_repository)
-            else:
-                wanted.setdefault(item.sink_repository)
-    routes = [
-        BlobRoute(blob, tuple(origins[blob].values()), tuple(wanted), holders.get(blob, ""))
-        for blob, wanted in targets.items()
-    ]
-    return sorted(routes, key=lambda route: (-route.blob.size, route.blob.digest))
-
-
-def _is_whole(item: CopyItem, tree: Tree, sink: Sink) -> bool:
-    """Whether the sink holds the item already, as far as its manifests tell."""
-    return all(sink.has_manifest(item.sink_repository, manifest.digest) for manifest in tree.everything)
-
-
-def _publish(item: CopyItem, tree: Tree, sink: Sink) -> None:
-    for manifest in tree.everything:
-        if not sink.has_manifest(item.sink_repository, manifest.digest):
-            sink.put_manifest(item.sink_repository, manifest)
-    for tag in item.tags:
-        sink.put_manifest(item.sink_repository, tree.root, tag)
+def _missing(tree: Tree) -> tuple[Digest, ...]:
+    """Children that indexes name and that are not in the tree."""
+    carried = {manifest.digest for manifest in tree.everything}
+    named: Iterable[Digest] = (child.digest for m in tree.manifests for child in m.manifests)
+    return tuple(dict.fromkeys(digest for digest in named if digest not in carried))

@@ -3,9 +3,8 @@
 Each turns lock entries into items for the engine. Not here: how content moves.
 """
 
-from collections.abc import Sequence
-
-import msgspec
+import hashlib
+from collections.abc import Iterable, Sequence
 
 from isthmus.errors import UsageError
 from isthmus.inventory.lock import LockEntry
@@ -14,8 +13,10 @@ from isthmus.oci import Descriptor, Digest, Manifest, Platform, Reference
 from isthmus.progress import Progress, silent
 from isthmus.registry import Registry
 from isthmus.store import Store, StoredReference
-from isthmus.transfer.engine import CopyItem, CopyResult, copy
-from isthmus.transfer.tree import Tree
+from isthmus.transfer.engine import CopyResult, copy
+from isthmus.transfer.plan import CopyItem
+from isthmus.transfer.reshape import as_it_is, one_platform
+from isthmus.transfer.survey import RegistrySurvey, Survey
 from isthmus.transfer.upstreams import Upstreams
 
 IMAGE_KINDS = ("image", "artifact")
@@ -51,8 +52,8 @@ def pull(
         )
     result = copy(items, store, jobs, progress, known=lambda digest: _held(store, digest))
     store.set_references(
-        StoredReference(name=entry.name, descriptor=_descriptor(entry, tree))
-        for entry, tree in zip(wanted, result.trees, strict=True)
+        StoredReference(name=entry.name, descriptor=_descriptor(entry, root))
+        for entry, root in zip(wanted, result.roots, strict=True)
     )
     return result
 
@@ -64,29 +65,44 @@ def push(
     references: Sequence[StoredReference] | None = None,
     jobs: int = 4,
     progress: Progress = silent,
+    *,
+    survey: Survey | None = None,
+    single_platform: bool = False,
 ) -> CopyResult:
     """Bring what the store names, or the given part of it, into a registry under the names of the mapping.
 
-    Indexes of which the store holds some children only ("sparse") are pushed as they are. Raises
-    UsageError (`mapping-collision`), UnreachableError.
+    Indexes of which the store holds some children only ("sparse") are pushed as they are; with
+    `single_platform` the one image that is held goes under the tag instead. `survey` is a RegistrySurvey with
+    a memory. Raises UsageError (`mapping-collision`), UnreachableError (also `sparse-index`).
     """
     chosen = store.references() if references is None else references
     parsed = [Reference.parse(stored.name) for stored in chosen]
     mapping.check_collisions(parsed)
     items = []
     for stored, reference in zip(chosen, parsed, strict=True):
+        digest = stored.descriptor.digest
+        held, referrers = _held_below(store, reference.repository, digest)
         items.append(
             CopyItem(
                 name=stored.name,
-                source=StoreView(store),
+                source=store,
                 source_repository=reference.repository,
                 sink_repository=mapping.repository(reference),
-                digest=stored.descriptor.digest,
+                digest=digest,
                 tags=(reference.tag,) if reference.tag else (),
-                referrers=_all_referrers(store, reference.repository, stored.descriptor.digest),
+                referrers=referrers,
+                content=_content(single_platform, held, referrers),
             )
         )
-    return copy(items, registry, jobs, progress, manifests_prove_blobs=True)
+    return copy(
+        items,
+        registry,
+        jobs,
+        progress,
+        survey=survey or RegistrySurvey(registry),
+        carried=lambda child: store.has_manifest("", child),
+        reshape=one_platform if single_platform else as_it_is,
+    )
 
 
 def mirror(
@@ -97,42 +113,60 @@ def mirror(
     platforms: Sequence[Platform] = (),
     jobs: int = 4,
     progress: Progress = silent,
+    *,
+    survey: Survey | None = None,
+    single_platform: bool = False,
 ) -> CopyResult:
-    """Copy everything in the lock from the upstream registries to another, streaming, without touching disk."""
+    """Copy everything in the lock from the upstream registries to another, streaming, without touching disk.
+
+    Options and errors as `push`.
+    """
+    items = mirror_items(entries, upstreams, mapping, platforms, single_platform=single_platform)
+    return copy(
+        items,
+        registry,
+        jobs,
+        progress,
+        survey=survey or RegistrySurvey(registry),
+        reshape=one_platform if single_platform else as_it_is,
+    )
+
+
+def mirror_items(
+    entries: Sequence[LockEntry],
+    upstreams: Upstreams,
+    mapping: MirrorMap,
+    platforms: Sequence[Platform] = (),
+    *,
+    single_platform: bool = False,
+) -> list[CopyItem]:
+    """What `mirror` copies; raises UsageError (`mapping-collision`)."""
     wanted = [entry for entry in entries if entry.kind in IMAGE_KINDS]
     parsed = [Reference.parse(entry.name) for entry in wanted]
     mapping.check_collisions(parsed)
-    items = [
-        CopyItem(
-            name=entry.name,
-            source=upstreams.registry(reference),
-            source_repository=reference.path,
-            sink_repository=mapping.repository(reference),
-            digest=entry.digest,
-            tags=(reference.tag,) if reference.tag else (),
-            platforms=tuple(platforms),
-            referrers=tuple(referrer.digest for referrer in entry.referrers),
+    items = []
+    for entry, reference in zip(wanted, parsed, strict=True):
+        referrers = tuple(referrer.digest for referrer in entry.referrers)
+        items.append(
+            CopyItem(
+                name=entry.name,
+                source=upstreams.registry(reference),
+                source_repository=reference.path,
+                sink_repository=mapping.repository(reference),
+                digest=entry.digest,
+                tags=(reference.tag,) if reference.tag else (),
+                platforms=tuple(platforms),
+                referrers=referrers,
+                content=_content(single_platform, map(str, platforms), referrers),
+            )
         )
-        for entry, reference in zip(wanted, parsed, strict=True)
-    ]
-    return copy(items, registry, jobs, progress, manifests_prove_blobs=True)
+    return items
 
 
-class StoreView:
-    """A store as a source of what it holds: children of a sparse index that it lacks are left out, not missed."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.open_blob = store.open_blob
-        self.referrers = store.referrers
-
-    def manifest(self, repository: str, target: str) -> Manifest:
-        """The manifest with those children only that the store holds; its bytes and digest are unchanged."""
-        found = self._store.manifest(repository, target)
-        if not found.is_index:
-            return found
-        held = tuple(child for child in found.manifests if self._store.has_manifest(repository, child.digest))
-        return msgspec.structs.replace(found, manifests=held)
+def _content(single_platform: bool, parts: Iterable[str], referrers: Iterable[Digest]) -> str:
+    """A name for what is carried of a digest, so that a run that carries more is not taken for done."""
+    words = ["single" if single_platform else "", *sorted(parts), "", *sorted(referrers)]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
 def _held(store: Store, digest: Digest) -> Manifest | None:
@@ -141,24 +175,26 @@ def _held(store: Store, digest: Digest) -> Manifest | None:
     return store.manifest_by_digest(digest)
 
 
-def _descriptor(entry: LockEntry, tree: Tree) -> Descriptor:
-    if tree.root.digest != entry.digest:
+def _descriptor(entry: LockEntry, root: Descriptor) -> Descriptor:
+    if root.digest != entry.digest:
         raise UsageError("invalid-lock", f"{entry.name} has another digest than its content")
-    return tree.root.descriptor()
+    return root
 
 
-def _all_referrers(store: Store, repository: str, digest: Digest) -> tuple[Digest, ...]:
-    """Referrers of the image, of its children and of the referrers themselves that the store holds."""
-    found: dict[Digest, None] = {}
+def _held_below(store: Store, repository: str, digest: Digest) -> tuple[tuple[Digest, ...], tuple[Digest, ...]]:
+    """What the store holds of an image: its manifests, and the referrers of all of them and of one another."""
+    held: dict[Digest, None] = {}
+    referrers: dict[Digest, None] = {}
     todo = [digest]
     while todo:
         subject = todo.pop()
-        manifest = _held(store, subject)
+        manifest = _held(store, subject) if subject not in held else None
         if manifest is None:
             continue
+        held[subject] = None
         todo.extend(child.digest for child in manifest.manifests)
         for descriptor in store.referrers(repository, subject):
-            if descriptor.digest not in found:
-                found[descriptor.digest] = None
+            if descriptor.digest not in referrers:
+                referrers[descriptor.digest] = None
                 todo.append(descriptor.digest)
-    return tuple(found)
+    return tuple(held), tuple(referrers)

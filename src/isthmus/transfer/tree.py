@@ -14,6 +14,12 @@ MAX_DEPTH = 8
 """How deep indexes may be nested; more is an attack, not an image."""
 
 Fetch = Callable[[Digest], Manifest]
+Carried = Callable[[Digest], bool]
+
+
+def everything(digest: Digest) -> bool:  # noqa: ARG001  # one of many answers
+    """Carry every child of every index."""
+    return True
 
 
 class Tree(msgspec.Struct, frozen=True):
@@ -43,33 +49,44 @@ class Tree(msgspec.Struct, frozen=True):
         return sum(manifests.values()) + sum(blob.size for blob in self.blobs)
 
 
-def walk(root: Manifest, platforms: Collection[Platform], fetch: Fetch) -> tuple[Manifest, ...]:
-    """The root and every wanted manifest below it, children first.
+def walk(
+    root: Manifest, platforms: Collection[Platform], fetch: Fetch, carried: Carried = everything
+) -> tuple[Manifest, ...]:
+    """The root and every wanted manifest below it, children first; children that are not `carried` are left out.
 
     Raises what `fetch` raises, and UsageError (`invalid-manifest`) for indexes nested too deep.
     """
     done: dict[Digest, Manifest] = {}
-    _descend(root, platforms, fetch, done, 0)
+    _descend(root, platforms, fetch, carried, done, 0)
     return tuple(done.values())
 
 
 def _descend(
-    manifest: Manifest, platforms: Collection[Platform], fetch: Fetch, done: dict[Digest, Manifest], depth: int
+    manifest: Manifest,
+    platforms: Collection[Platform],
+    fetch: Fetch,
+    carried: Carried,
+    done: dict[Digest, Manifest],
+    depth: int,
 ) -> None:
     if depth > MAX_DEPTH:
         raise UsageError("invalid-manifest", f"indexes are nested more than {MAX_DEPTH} deep at {manifest.digest}")
     for child in manifest.select(platforms):
-        if child.is_manifest and child.digest not in done:
-            _descend(fetch(child.digest), platforms, fetch, done, depth + 1)
+        if child.is_manifest and child.digest not in done and carried(child.digest):
+            _descend(fetch(child.digest), platforms, fetch, carried, done, depth + 1)
     done[manifest.digest] = manifest
 
 
 def with_referrers(
-    root: Manifest, manifests: tuple[Manifest, ...], referrers: Sequence[Digest], fetch: Fetch
+    root: Manifest,
+    manifests: tuple[Manifest, ...],
+    referrers: Sequence[Digest],
+    fetch: Fetch,
+    carried: Carried = everything,
 ) -> Tree:
     """A tree with the named referrers, what hangs below them included."""
     found: dict[Digest, Manifest] = {}
     for digest in referrers:
-        for manifest in walk(fetch(digest), (), fetch):
+        for manifest in walk(fetch(digest), (), fetch, carried):
             found[manifest.digest] = manifest
     return Tree(root=root, manifests=manifests, referrers=tuple(found.values()))
