@@ -54,7 +54,7 @@ CONTAINER = """
 """
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c-{n}}}\ndata:\n  app.yaml: |\n{lines}\n"
 LINE = "    key{i}:\n      image: registry.example.com/group/part-{i}:v1\n      other: [1, 2, 3]\n"
-THING = "apiVersion: x.example.com/v1\nkind: Thing\nmetadata: {{name: t-{n}}}\nspec:\n{lines}\n"
+THING = "apiVersion: x.example.com/v1\nkind: Thing\nmetadata: {{name: t-{n}}}\nspec:\n  parts:\n{lines}\n"
 
 PROGRAM = """
 import json, resource, sys, time
@@ -78,9 +78,7 @@ def test_five_thousand_documents(tmp_path: Path, capsys: pytest.CaptureFixture[s
         if n % 5 == 3:
             documents.append(CONFIG.format(n=n, lines="".join(LINE.format(i=i) for i in range(45))))
         elif n % 5 == 4:
-            documents.append(
-                THING.format(n=n, lines="".join(LINE.format(i=i) for i in range(45)).replace("    ", "  ", 1))
-            )
+            documents.append(THING.format(n=n, lines="".join(LINE.format(i=i) for i in range(45))))
         else:
             containers = "".join(CONTAINER.format(i=i, n=n).lstrip("\n") for i in range(4))
             documents.append(DEPLOYMENT.format(n=n, containers=containers))

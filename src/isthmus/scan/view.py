@@ -4,7 +4,7 @@ Not here: any rule.
 """
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from isthmus.errors import IsthmusError
 from isthmus.inventory.model import Confidence, Endpoint, Finding, Item, Kind, Ref, When
 from isthmus.oci import Reference
 from isthmus.scan.addresses import Leaf, leaves, mappings
+from isthmus.scan.command_line import Argument, arguments
 from isthmus.scan.document import Document, list_at, text_at
 from isthmus.scan.embedded import Text, Tree, config_trees
 from isthmus.scan.groups import is_built_in, is_ignored
@@ -28,6 +29,14 @@ class Container(msgspec.Struct, frozen=True):
     path: str
     data: Mapping[str, Any]
     certain: bool
+
+
+class Variable(msgspec.Struct, frozen=True):
+    """A variable of a container's environment; `path` is that of its value."""
+
+    path: str
+    name: str
+    value: str
 
 
 class View:
@@ -60,6 +69,26 @@ class View:
             for name in CONTAINER_LISTS
             for index, container in enumerate(list_at(pod.data, name))
             if isinstance(container, Mapping)
+        ]
+
+    @cached_property
+    def arguments(self) -> list[Argument]:
+        """Every flag of every container, with what is set to it."""
+        return [
+            found
+            for container in self.containers
+            for field in ("command", "args")
+            for found in arguments(list_at(container.data, field), key_path(container.path, field))
+        ]
+
+    @cached_property
+    def variables(self) -> list[Variable]:
+        """Every variable of every container that has a value of its own."""
+        return [
+            Variable(f"{container.path}.env[{index}].value", text_at(variable, "name"), variable["value"])
+            for container in self.containers
+            for index, variable in enumerate(list_at(container.data, "env"))
+            if text_at(variable, "value")
         ]
 
     @cached_property
@@ -143,13 +172,18 @@ def reference(text: str, finding: Finding, kind: Kind = "image") -> Ref | Item:
     """The image or artifact that `text` names, or the item that says why it names none."""
     written = text.strip()
     try:
-        name = str(Reference.parse(written.removeprefix("docker://").removeprefix("oci://")))
+        name = _normal(written)
     except IsthmusError as error:
         hint = "render what it is a template of, or name the image under platform.add"
         if not any(mark in text for mark in "${<"):
             hint = "correct the name where it is written"
         return Item(what=text[:300], why=error.message, finding=finding, hint=hint)
     return Ref(kind=kind, name=name, as_written=(written,), findings=(finding,))
+
+
+@lru_cache(maxsize=65536)
+def _normal(text: str) -> str:
+    return str(Reference.parse(text.removeprefix("docker://").removeprefix("oci://")))
 
 
 def endpoint(url: str, purpose: str, finding: Finding, advice: str) -> Endpoint:

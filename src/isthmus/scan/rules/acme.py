@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from isthmus.inventory.model import Endpoint
 from isthmus.scan.addresses import is_url, without_secrets
 from isthmus.scan.document import mapping_at, text_at
-from isthmus.scan.rules.arguments import flags
 from isthmus.scan.view import View, endpoint
 from isthmus.scan.words import words
 
@@ -23,9 +22,7 @@ def find(view: View) -> Iterator[Endpoint]:
         if is_url(server):
             finding = view.finding(f"{path}.acme.server", RULE)
             yield endpoint(without_secrets(server), "acme", finding, ADVICE)
-    for container in view.containers:
-        for flag, value in flags(container.data):
-            if "acme" in words(flag) and is_url(value):
-                yield endpoint(
-                    without_secrets(value), "acme", view.finding(container.path, RULE, "likely"), ADVICE
-                )
+    for argument in view.arguments:
+        if "acme" in words(argument.flag) and is_url(argument.value):
+            finding = view.finding(argument.path, RULE, "likely")
+            yield endpoint(without_secrets(argument.value), "acme", finding, ADVICE)

@@ -8,7 +8,7 @@ from typing import Any
 
 from isthmus.inventory.model import Endpoint
 from isthmus.scan.addresses import is_outside, is_url, without_secrets
-from isthmus.scan.document import list_at, text_at
+from isthmus.scan.document import text_at
 from isthmus.scan.view import View, endpoint
 from isthmus.scan.words import words
 
@@ -45,10 +45,8 @@ def find(view: View) -> Iterator[Endpoint]:
     for path, mapping in view.mappings:
         yield from _receivers(view, mapping, path)
         yield from _settings(view, mapping, path)
-    for container in view.containers:
-        for index, variable in enumerate(list_at(container.data, "env")):
-            name, value = text_at(variable, "name"), text_at(variable, "value")
-            yield from _address(view, name, value, f"{container.path}.env[{index}].value")
+    for variable in view.variables:
+        yield from _address(view, variable.name, variable.value, variable.path)
 
 
 def _receivers(view: View, mapping: Mapping[str, Any], path: str) -> Iterator[Endpoint]:

@@ -5,40 +5,27 @@ A default that an object may override is conditional where only such an object m
 downloads in scripts (`downloads`).
 """
 
-import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from isthmus.inventory.model import Item, Ref, When
-from isthmus.scan.document import list_at
-from isthmus.scan.paths import index_path, key_path
+from isthmus.scan.command_line import MAX_SCRIPT, in_script
 from isthmus.scan.recognise import Look, look
 from isthmus.scan.view import View
 from isthmus.scan.words import is_for_windows, is_policy, names_image, words
 
 RULE = "argument"
 
-_FLAG = re.compile(r"--?([A-Za-z][\w.-]*)(?:=(.*))?", re.DOTALL)
-_IN_TEXT = re.compile(r"""(?:^|[\s"'(\[])--?([A-Za-z][\w.-]*)(?:=|[ \t]+)["']?([^\s"'`;|&<>()\[\]{}\\]+)""")
-_PULL = re.compile(
-    r"(?:ctr|crictl|nerdctl|docker|podman|skopeo|crane|img)\b[^\n;|&]*?\b(?:pull|run|create)\s+"
-    r"(?:--?\S+\s+)*([^\s\"'`;|&<>(){}\\-][^\s\"'`;|&<>(){}\\]*)"
-)
-_MAX_SCRIPT = 1 << 20
-
 
 def find(view: View) -> Iterator[Ref | Item]:
     """Every image that an argument names."""
-    for container in view.containers:
-        for field in ("command", "args"):
-            for path, flag, value in _arguments(list_at(container.data, field), key_path(container.path, field)):
-                for part in _parts(value):
-                    if flag_names_image(flag, part):
-                        when, note = condition(flag)
-                        yield view.image(part, view.finding(path, RULE, "likely", when, note))
+    for argument in view.arguments:
+        for part in _parts(argument.value):
+            if flag_names_image(argument.flag, part):
+                when, note = condition(argument.flag)
+                yield view.image(part, view.finding(argument.path, RULE, "likely", when, note))
     for text in view.texts:
-        if len(text.text) <= _MAX_SCRIPT:
-            for flag, value in _in_script(text.text):
+        if len(text.text) <= MAX_SCRIPT:
+            for flag, value in in_script(text.text):
                 for part in _parts(value):
                     if flag_names_image(flag, part) and look(part) is Look.STRONG:
                         when, note = condition(flag)
@@ -65,37 +52,3 @@ def condition(flag: str) -> tuple[When, str]:
     if words(flag)[-3:] == ("default", "base", "image"):
         return "conditional", "only for objects that name no image of their own"
     return "always", ""
-
-
-def _arguments(elements: list[Any], path: str) -> Iterator[tuple[str, str, str]]:
-    """Path, flag and value of every argument."""
-    texts = [element if isinstance(element, str) else "" for element in elements]
-    for index, text in enumerate(texts):
-        place = index_path(path, index)
-        if len(text) > _MAX_SCRIPT:
-            continue
-        if any(mark in text for mark in " \n\t"):
-            for flag, value in _in_script(text):
-                yield place, flag, value
-            continue
-        match = _FLAG.fullmatch(text)
-        if match and match.group(2) is not None:
-            yield place, match.group(1), match.group(2)
-        elif match and index + 1 < len(texts) and not texts[index + 1].startswith("-"):
-            yield index_path(path, index + 1), match.group(1), texts[index + 1]
-        elif not match and look(text) is Look.STRONG and index and not texts[index - 1].startswith("-"):
-            yield place, "", text
-
-
-def _in_script(text: str) -> Iterator[tuple[str, str]]:
-    for flag, value in _IN_TEXT.findall(text):
-        yield flag, value
-    for value in _PULL.findall(text):
-        yield "image", value
-
-
-def flags(container: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every flag with its value in a container's command and arguments."""
-    for field in ("command", "args"):
-        for _, flag, value in _arguments(list_at(container, field), ""):
-            yield flag, value

@@ -5,11 +5,11 @@ variables that come from a ConfigMap (`config_data` reads that).
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from isthmus.inventory.model import Confidence, Item, Ref
 from isthmus.scan.document import list_at, text_at
-from isthmus.scan.paths import index_path, key_path
+from isthmus.scan.paths import key_path
 from isthmus.scan.recognise import Look, look
 from isthmus.scan.rules.arguments import condition
 from isthmus.scan.split_fields import joined_names
@@ -23,17 +23,15 @@ _ITEM = re.compile(r"(?:^|[\s,;])(?:[\w.*-]+=)?([^\s,;=]+)")
 
 def find(view: View) -> Iterator[Ref | Item]:
     """Every image that a variable names."""
+    for variable in view.variables:
+        yield from _variable(view, variable.name, variable.value, variable.path)
     for container in view.containers:
-        path = key_path(container.path, "env")
-        values: dict[str, str] = {}
-        for index, variable in enumerate(list_at(container.data, "env")):
-            if isinstance(variable, Mapping) and text_at(variable, "value"):
-                values[text_at(variable, "name")] = variable["value"]
-                place = f"{index_path(path, index)}.value"
-                yield from _variable(view, text_at(variable, "name"), variable["value"], place)
-        for joined in joined_names(values):
+        variables = list_at(container.data, "env")
+        values = {text_at(variable, "name"): text_at(variable, "value") for variable in variables}
+        for joined in joined_names({name: value for name, value in values.items() if value}):
             confidence: Confidence = "likely" if joined.sure and joined.look > Look.WEAK else "possible"
             note = "put together from " + ", ".join(joined.keys)
+            path = key_path(container.path, "env")
             yield view.image(joined.text, view.finding(path, SPLIT_RULE, confidence, note=note))
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from isthmus.inventory.model import Endpoint
 from isthmus.scan.addresses import is_outside, is_url, leaves, without_secrets
 from isthmus.scan.document import list_at, mapping_at, text_at
-from isthmus.scan.rules.arguments import flags
 from isthmus.scan.view import View, endpoint
 
 RULE = "identity-provider"
@@ -39,15 +38,13 @@ def find(view: View) -> Iterator[Endpoint]:
                 yield endpoint(default, "identity-provider", finding, ADVICE)
     for leaf in view.leaves:
         yield from _address(view, leaf.key, leaf.text, leaf.path)
-    for container in view.containers:
-        for flag, value in flags(container.data):
-            yield from _address(view, flag, value, container.path)
-        for index, variable in enumerate(list_at(container.data, "env")):
-            place = f"{container.path}.env[{index}].value"
-            yield from _address(view, text_at(variable, "name"), text_at(variable, "value"), place)
+    for argument in view.arguments:
+        yield from _address(view, argument.flag, argument.value, argument.path)
+    for variable in view.variables:
+        yield from _address(view, variable.name, variable.value, variable.path)
 
 
 def _address(view: View, name: str, value: str, path: str) -> Iterator[Endpoint]:
-    if len(name) <= 100 and _ISSUER.fullmatch(name) and is_url(value) and is_outside(value):
+    if "://" in value and len(name) <= 100 and _ISSUER.fullmatch(name) and is_url(value) and is_outside(value):
         finding = view.finding(path, RULE, "likely")
         yield endpoint(without_secrets(value), "identity-provider", finding, ADVICE)

@@ -5,7 +5,6 @@ catalogue itself (`catalogue_file`).
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from isthmus.errors import IsthmusError
 from isthmus.inventory.model import Endpoint, Item, Ref
@@ -13,7 +12,6 @@ from isthmus.oci import Reference
 from isthmus.scan.catalogue_file import Operator
 from isthmus.scan.catalogue_use import catalogue
 from isthmus.scan.document import list_at, text_at
-from isthmus.scan.rules.arguments import flags
 from isthmus.scan.version_range import holds, version_of
 from isthmus.scan.view import Container, View, endpoint
 
@@ -23,11 +21,13 @@ RULE = "operator-default"
 def find(view: View) -> Iterator[Ref | Endpoint | Item]:
     """Everything that the programs in the containers are known to bring along or contact."""
     for container in view.containers:
-        image = text_at(container.data, "image")
-        if not image:
+        image = text_at(container.data, "image").strip()
+        if not any(
+            entry.image in image for entry in catalogue().operators if not entry.image.startswith("library/")
+        ):
             continue
         try:
-            reference = Reference.parse(image.strip())
+            reference = Reference.parse(image)
         except IsthmusError:
             continue  # the rule for pods has said so
         yield from _container(view, container, reference)
@@ -38,7 +38,7 @@ def _container(view: View, container: Container, reference: Reference) -> Iterat
     fitting = [entry for entry in entries if holds(entry.versions, reference.tag)]
     path = f"{container.path}.image"
     for entry in fitting:
-        if not _is_set(entry, container.data):
+        if not _is_set(view, entry, container):
             yield from _brought(view, entry, reference, path)
     if any(entry.lookup for entry in entries) and not fitting:
         yield _unknown(view, reference, path)
@@ -72,9 +72,10 @@ def _fill(text: str, names: Mapping[str, str]) -> str:
     return text
 
 
-def _is_set(entry: Operator, container: Mapping[str, Any]) -> bool:
-    given = {flag for flag, _ in flags(container)}
-    names = {text_at(variable, "name") for variable in list_at(container, "env")}
+def _is_set(view: View, entry: Operator, container: Container) -> bool:
+    own = f"{container.path}."
+    given = {argument.flag for argument in view.arguments if argument.path.startswith(own)}
+    names = {text_at(variable, "name") for variable in list_at(container.data, "env")}
     return bool(given & set(entry.unless.flags)) or bool(names & set(entry.unless.env))
 
 

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 
 from isthmus.inventory.model import Endpoint
 from isthmus.scan.addresses import is_outside, is_url, without_secrets
-from isthmus.scan.document import list_at, text_at
-from isthmus.scan.rules.arguments import flags
 from isthmus.scan.view import View, endpoint
 from isthmus.scan.words import looks_secret
 
@@ -23,19 +21,21 @@ _SETTING = re.compile(
 
 def find(view: View) -> Iterator[Endpoint]:
     """Every address outside in flags, variables and fields named like an address."""
-    for container in view.containers:
-        for flag, value in flags(container.data):
-            yield from _address(view, flag, value, container.path)
-        for index, variable in enumerate(list_at(container.data, "env")):
-            place = f"{container.path}.env[{index}].value"
-            yield from _address(view, text_at(variable, "name"), text_at(variable, "value"), place)
+    for argument in view.arguments:
+        yield from _address(view, argument.flag, argument.value, argument.path)
+    for variable in view.variables:
+        yield from _address(view, variable.name, variable.value, variable.path)
     if not view.is_config:
         for leaf in view.leaves:
-            if _SETTING.fullmatch(leaf.key[:80]) and not leaf.path.startswith((".metadata", ".status")):
+            if (
+                "://" in leaf.text
+                and _SETTING.fullmatch(leaf.key[:80])
+                and not leaf.path.startswith((".metadata", ".status"))
+            ):
                 yield from _address(view, leaf.key, leaf.text, leaf.path)
 
 
 def _address(view: View, name: str, value: str, path: str) -> Iterator[Endpoint]:
-    if is_url(value) and is_outside(value) and "$" not in value:
+    if "://" in value and is_url(value) and is_outside(value) and "$" not in value:
         url = without_secrets(value, keep_path=not looks_secret(name) and "hook" not in value)
         yield endpoint(url, "unknown", view.finding(path, RULE, "possible"), ADVICE)

@@ -23,6 +23,7 @@ _OFFICIAL = {
     "opensearch": "https://artifacts.opensearch.org/releases/plugins/{name}/{version}/{name}-{version}.zip",
     "elasticsearch": "https://artifacts.elastic.co/downloads/elasticsearch-plugins/{name}/{name}-{version}.zip",
 }
+_GRAFANA = ("GF_INSTALL_PLUGINS", "GF_PLUGINS_PREINSTALL", "GF_PLUGINS_PREINSTALL_SYNC")
 _GRAFANA_ADVICE = "build the plugins into the image, or serve them inside and name them as url;name"
 
 
@@ -31,16 +32,16 @@ def find(view: View) -> Iterator[Ref | Endpoint | Item]:
     for container in view.containers:
         for field in ("command", "args"):
             text = " ".join(item for item in list_at(container.data, field) if isinstance(item, str))
+            if "-plugin" not in text:
+                continue
             for program, rest in _INSTALL.findall(text[: 1 << 20]):
                 for word in rest.split():
                     word = word.strip("\"'\\")
                     if word and not _FLAG.fullmatch(word):
                         yield from _plugin(view, container, program, word, f"{container.path}.{field}")
-        for index, variable in enumerate(list_at(container.data, "env")):
-            name, value = text_at(variable, "name"), text_at(variable, "value")
-            path = f"{container.path}.env[{index}].value"
-            if name in ("GF_INSTALL_PLUGINS", "GF_PLUGINS_PREINSTALL", "GF_PLUGINS_PREINSTALL_SYNC") and value:
-                yield from _grafana(view, value, path)
+    for variable in view.variables:
+        if variable.name in _GRAFANA:
+            yield from _grafana(view, variable.value, variable.path)
 
 
 def _plugin(

@@ -20,11 +20,10 @@ _HUBS = ("ARTIFACT_HUB_API", "TEKTON_HUB_API")
 
 def find(view: View) -> Iterator[Ref | Endpoint | Item]:
     """Every hub, repository and bundle."""
-    for container in view.containers:
-        for index, variable in enumerate(list_at(container.data, "env")):
-            if text_at(variable, "name") in _HUBS and is_url(text_at(variable, "value")):
-                finding = view.finding(f"{container.path}.env[{index}].value", RULE)
-                yield endpoint(without_secrets(variable["value"]), "tekton-hub", finding, _HUB_ADVICE)
+    for variable in view.variables:
+        if variable.name in _HUBS and is_url(variable.value):
+            finding = view.finding(variable.path, RULE)
+            yield endpoint(without_secrets(variable.value), "tekton-hub", finding, _HUB_ADVICE)
     if view.is_config:
         data = mapping_at(view.document.data, "data")
         if "default-url" in data and {"default-revision", "fetch-timeout", "default-org"} & set(data):

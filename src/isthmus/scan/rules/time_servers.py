@@ -5,11 +5,11 @@ Not here: time servers of the nodes, which no manifest names.
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from isthmus.inventory.model import Endpoint
 from isthmus.scan.addresses import is_outside
-from isthmus.scan.document import list_at, mapping_at, text_at
-from isthmus.scan.rules.arguments import flags
+from isthmus.scan.document import mapping_at
 from isthmus.scan.view import View, endpoint
 from isthmus.scan.words import words
 
@@ -27,16 +27,16 @@ def find(view: View) -> Iterator[Endpoint]:
                 if isinstance(text, str) and len(text) < 100_000 and _ABOUT_TIME.search(text):
                     for host in _LINE.findall(text):
                         yield from _server(view, host, f".{field}.{key}")
-    for container in view.containers:
-        for flag, value in flags(container.data):
-            if _is_about_time(flag):
-                yield from _server(view, value, container.path)
-        for index, variable in enumerate(list_at(container.data, "env")):
-            if _is_about_time(text_at(variable, "name")):
-                for host in text_at(variable, "value").split(","):
-                    yield from _server(view, host.strip(), f"{container.path}.env[{index}].value")
+    for argument in view.arguments:
+        if _is_about_time(argument.flag):
+            yield from _server(view, argument.value, argument.path)
+    for variable in view.variables:
+        if _is_about_time(variable.name):
+            for host in variable.value.split(","):
+                yield from _server(view, host.strip(), variable.path)
 
 
+@lru_cache(maxsize=4096)
 def _is_about_time(name: str) -> bool:
     parts = set(words(name))
     return bool(parts & {"ntp", "chrony"}) and bool(parts & {"server", "servers", "host", "pool"})

@@ -4,13 +4,12 @@ In settings of trivy-operator, variables, flags and values; for Harbor's adapter
 unless it is told not to update. Not here: images that Trivy is made of, and images that it scans.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from functools import lru_cache
 
 from isthmus.inventory.model import Item, Ref
 from isthmus.scan.document import list_at, text_at
 from isthmus.scan.recognise import Look, look
-from isthmus.scan.rules.arguments import flags
 from isthmus.scan.view import Container, View
 from isthmus.scan.words import words
 
@@ -32,10 +31,16 @@ def find(view: View) -> Iterator[Ref | Item]:
     """Every database and bundle of checks."""
     for leaf in view.leaves:
         yield from _setting(view, leaf.key, leaf.text, leaf.path)
+    for argument in view.arguments:
+        yield from _setting(view, argument.flag, argument.value, argument.path)
+    for variable in view.variables:
+        yield from _setting(view, variable.name, variable.value, variable.path)
     for container in view.containers:
-        yield from _container(view, container)
+        if _HARBOR_ADAPTER in text_at(container.data, "image").partition("@")[0]:
+            yield from _harbor(view, container)
 
 
+@lru_cache(maxsize=4096)
 def database(name: str) -> str:
     """Which database the value of a setting is the repository of: `db`, `java`, `checks`, or none."""
     parts = words(name)
@@ -46,21 +51,8 @@ def database(name: str) -> str:
     return ""
 
 
-def _container(view: View, container: Container) -> Iterator[Ref | Item]:
-    variables = {
-        text_at(entry, "name"): text_at(entry, "value") for entry in list_at(container.data, "env") if entry
-    }
-    for name, value in variables.items():
-        yield from _setting(view, name, value, f"{container.path}.env")
-    for flag, value in flags(container.data):
-        yield from _setting(view, flag, value, f"{container.path}.args")
-    image = text_at(container.data, "image").partition("@")[0]
-    if _HARBOR_ADAPTER in image:
-        yield from _harbor(view, container, variables)
-
-
 def _setting(view: View, name: str, value: str, path: str) -> Iterator[Ref | Item]:
-    kind = database(name) if "repo" in name.lower() or "ref" in name.lower() else ""
+    kind = database(name)
     if not kind:
         return
     for written in value.split(","):
@@ -81,10 +73,11 @@ def _reference(view: View, text: str, scheme: str, path: str, note: str) -> Ref 
     )
 
 
-def _harbor(view: View, container: Container, variables: Mapping[str, Any]) -> Iterator[Ref | Item]:
+def _harbor(view: View, container: Container) -> Iterator[Ref | Item]:
+    variables = {text_at(entry, "name"): text_at(entry, "value") for entry in list_at(container.data, "env")}
     for kind, references in _HARBOR_DEFAULTS.items():
         prefix = "SCANNER_TRIVY_JAVA_DB" if kind == "java" else "SCANNER_TRIVY_DB"
-        is_skipped = str(variables.get(_SKIP[kind], "")).lower() == "true"
+        is_skipped = variables.get(_SKIP[kind], "").lower() == "true"
         if is_skipped or variables.get(f"{prefix}_REPOSITORY"):
             continue
         hint = f"set {prefix}_REPOSITORY to the site's registry, or {_SKIP[kind]}=true and load it by hand"
