@@ -114,3 +114,16 @@ def parse_size(text: str) -> int:
     if not 0 < value < 2**63:
         raise UsageError("invalid-size", f"not a usable size: {text!r}")
     return int(value)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from `90s`, `10m`, `24h` or `7d`; raises UsageError (`wrong-usage`)."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    stripped = text.strip().lower()
+    try:
+        value = float(stripped[:-1]) * units[stripped[-1:]]
+    except (ValueError, KeyError):
+        raise UsageError("wrong-usage", f"not a duration: {text!r}", hint="write 90s, 10m, 24h or 7d") from None
+    if not 0 <= value < 2**31:
+        raise UsageError("wrong-usage", f"not a usable duration: {text!r}")
+    return value

@@ -5,13 +5,21 @@ from pathlib import Path
 import click
 
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options
-from isthmus.cli.connecting import connection_options, parse_platforms, parse_upstreams, upstream_options
+from isthmus.cli.connecting import connect_upstreams, connection_options, parse_platforms, upstream_options
 from isthmus.cli.finding import references_to_lock, scan_platform
-from isthmus.cli.targets import copy_document, open_target, show_copy, target_options
+from isthmus.cli.targets import (
+    copy_document,
+    digest_changes,
+    open_target,
+    show_copy,
+    surveying,
+    target_options,
+)
 from isthmus.errors import IncompleteError
 from isthmus.inventory.lock import LockEntry, read_lock
 from isthmus.oci import Platform
 from isthmus.transfer import Upstreams, mirror, resolve
+from isthmus.transfer.jobs import IMAGE_KINDS
 
 
 @click.command("mirror")
@@ -40,6 +48,9 @@ def command(
     insecure: bool,
     plain_http: bool,
     dry_run: bool,
+    trust_for: str,
+    verify: bool,
+    single_platform: bool,
 ) -> int:
     """Copy every image of the lock, or of the given sources, registry to registry, without touching disk.
 
@@ -51,8 +62,8 @@ def command(
     config = run.config()
     options = connection_options(ca, insecure, plain_http, jobs)
     with (
-        Upstreams(options, parse_upstreams(upstreams, config)) as registries,
-        open_target(to, mapping, ca, insecure, plain_http, jobs) as target,
+        connect_upstreams(options, upstreams, config) as registries,
+        open_target(run, to, mapping, ca, insecure, plain_http, jobs) as target,
     ):
         chosen = parse_platforms(platforms, config)
         if sources:
@@ -64,9 +75,21 @@ def command(
             names = [target.name_inside(entry.name) for entry in entries]
             run.emit({"dry_run": True, "names": names}, "\n".join(f"would copy {name}" for name in names))
             return 0
-        with run.progress("mirror") as report:
-            result = mirror(entries, registries, target.registry, target.mapping, chosen, jobs, report)
-        run.emit(copy_document(result, target), lambda: show_copy(to, result))
+        with surveying(run, target, trust_for, verify) as survey, run.progress("mirror") as report:
+            result = mirror(
+                entries,
+                registries,
+                target.registry,
+                target.mapping,
+                chosen,
+                jobs,
+                report,
+                survey=survey,
+                single_platform=single_platform,
+            )
+        images = [(entry.name, entry.digest) for entry in entries if entry.kind in IMAGE_KINDS]
+        changes = digest_changes(images, result)
+        run.emit(copy_document(result, target, changes), lambda: show_copy(to, result, changes))
     return 0
 
 

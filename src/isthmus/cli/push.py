@@ -6,7 +6,14 @@ import click
 
 from isthmus.cli.command import Run, common_options
 from isthmus.cli.connecting import trust_options
-from isthmus.cli.targets import copy_document, open_target, show_copy, target_options
+from isthmus.cli.targets import (
+    copy_document,
+    digest_changes,
+    open_target,
+    show_copy,
+    surveying,
+    target_options,
+)
 from isthmus.store import Store
 from isthmus.transfer import push
 
@@ -26,6 +33,9 @@ def command(
     insecure: bool,
     plain_http: bool,
     dry_run: bool,
+    trust_for: str,
+    verify: bool,
+    single_platform: bool,
 ) -> int:
     """Copy everything that the store holds into a registry; what is there already is left alone.
 
@@ -36,13 +46,24 @@ def command(
     """
     with (
         Store.open(store or run.store_path) as held,
-        open_target(to, mapping, ca, insecure, plain_http, jobs) as target,
+        open_target(run, to, mapping, ca, insecure, plain_http, jobs) as target,
     ):
         if dry_run:
             names = [target.name_inside(stored.name) for stored in held.references()]
             run.emit({"dry_run": True, "names": names}, "\n".join(f"would push {name}" for name in names))
             return 0
-        with run.progress("push") as report:
-            result = push(held, target.registry, target.mapping, jobs=jobs, progress=report)
-        run.emit(copy_document(result, target), lambda: show_copy(to, result))
+        stored = held.references()
+        with surveying(run, target, trust_for, verify) as survey, run.progress("push") as report:
+            result = push(
+                held,
+                target.registry,
+                target.mapping,
+                stored,
+                jobs,
+                report,
+                survey=survey,
+                single_platform=single_platform,
+            )
+        changes = digest_changes([(one.name, one.descriptor.digest) for one in stored], result)
+        run.emit(copy_document(result, target, changes), lambda: show_copy(to, result, changes))
     return 0

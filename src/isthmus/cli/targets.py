@@ -1,6 +1,6 @@
 """Where `push` and `mirror` write to: a registry and the mapping of names into it. Not here: copying."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +8,17 @@ from typing import Any, get_args
 
 import click
 
-from isthmus.cli.connecting import connection_options
+from isthmus.cli.command import Run, parse_duration
+from isthmus.cli.connecting import connection_options, host_options
 from isthmus.cli.output import human_size
 from isthmus.errors import UsageError
-from isthmus.inventory.mapping import DEFAULT_PREFIX, Mapping, MirrorMap, parse_mapping
-from isthmus.oci import Reference
+from isthmus.inventory import mapping as mappings
+from isthmus.inventory.mapping import DEFAULT_PREFIX, MirrorMap, parse_mapping
+from isthmus.oci import Digest, Reference
 from isthmus.registry import Registry, connect
-from isthmus.transfer import CopyResult
+from isthmus.transfer import CopyResult, Memory, RegistrySurvey
+
+STATE = "state.sqlite"
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,27 @@ def target_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--to", required=True, metavar="REGISTRY[/PREFIX]", help="The registry to fill."),
         click.option(
             "--mapping",
-            type=click.Choice(get_args(Mapping)),
+            type=click.Choice(get_args(mappings.Mapping)),
             default="prefix",
             show_default=True,
             help=f"prefix keeps the upstream host in the name (below PREFIX, or {DEFAULT_PREFIX}); flat drops it.",
         ),
         click.option("--dry-run", is_flag=True, help="Say which names would be written; change nothing."),
+        click.option(
+            "--trust-for",
+            metavar="DURATION",
+            default="0s",
+            help="Do not even ask for what was seen there within this time, as 90s, 10m, 24h or 7d.",
+        ),
+        click.option(
+            "--verify", is_flag=True, help="Ask for every manifest and blob, whatever former runs completed."
+        ),
+        click.option(
+            "--single-platform",
+            is_flag=True,
+            help="Where one platform of an index is carried, put that image under the tag: for registries that "
+            "refuse an index with children missing. The digest of the tag changes, and is reported.",
+        ),
     ):
         function = decorate(function)
     return function
@@ -64,20 +83,37 @@ def split_target(to: str, mapping: str) -> tuple[str, MirrorMap]:
 
 @contextmanager
 def open_target(
-    to: str, mapping: str, ca: Path | None, insecure: bool, plain_http: bool, jobs: int
+    run: Run, to: str, mapping: str, ca: Path | None, insecure: bool, plain_http: bool, jobs: int
 ) -> Iterator[Target]:
-    """Connect to the registry to fill; closed at the end of the context."""
+    """Connect to the registry to fill, as isthmus.yaml says of it; closed at the end of the context."""
     host, mirror_map = split_target(to, mapping)
-    registry = connect(host, connection_options(ca, insecure, plain_http, jobs))
+    registry = connect(host, host_options(connection_options(ca, insecure, plain_http, jobs), run.config(), host))
     try:
         yield Target(host, registry, mirror_map)
     finally:
         registry.close()
 
 
-def copy_document(result: CopyResult, target: Target) -> dict[str, Any]:
+@contextmanager
+def surveying(run: Run, target: Target, trust_for: str, verify: bool) -> Iterator[RegistrySurvey]:
+    """What is known of the target from former runs, in the workspace's state; saved at the end."""
+    seconds = parse_duration(trust_for)
+    with Memory(run.workspace / STATE, target.host) as memory:
+        yield RegistrySurvey(target.registry, memory, trust_for=seconds, verify=verify)
+
+
+def digest_changes(names: Iterable[tuple[str, Digest]], result: CopyResult) -> list[dict[str, str]]:
+    """References of which the tag now stands for another digest than the one wanted, in the order of names."""
+    return [
+        {"name": name, "from": wanted, "to": root.digest}
+        for (name, wanted), root in zip(names, result.roots, strict=True)
+        if root.digest != wanted
+    ]
+
+
+def copy_document(result: CopyResult, target: Target, changes: Sequence[Mapping[str, str]] = ()) -> dict[str, Any]:
     """The contract's document of `mirror` and `push`."""
-    return {
+    document = {
         "references": result.references,
         "blobs": result.blobs,
         "bytes": result.bytes,
@@ -86,10 +122,13 @@ def copy_document(result: CopyResult, target: Target) -> dict[str, Any]:
         "requests": target.registry.requests,
         "seconds": round(result.seconds, 3),
     }
+    return {**document, "digest_changes": list(changes)} if changes else document
 
 
-def show_copy(to: str, result: CopyResult) -> None:
+def show_copy(to: str, result: CopyResult, changes: Sequence[Mapping[str, str]] = ()) -> None:
     """The same for people."""
+    for change in changes:
+        click.echo(f"{change['name']} stands for {change['to']} there, instead of {change['from']}")
     click.echo(
         f"{to}: {result.references} references, {result.blobs} blobs, {human_size(result.bytes)} "
         f"in {result.seconds:.1f} s; {result.mounted} mounted, {result.skipped} there already"
