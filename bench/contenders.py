@@ -31,7 +31,9 @@ class Place:
         """A home of its own, so that nobody's credentials or caches take part."""
         home = str(self.home)
         names = ("HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "DOCKER_CONFIG")
-        return dict.fromkeys(names, home) | {"TMPDIR": home}
+        # Installed packages come with bytecode; a checkout makes it in the round that does not count.
+        bytecode = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(self.home / "bytecode")}
+        return dict.fromkeys(names, home) | {"TMPDIR": home} | bytecode
 
 
 class Isthmus:

@@ -65,8 +65,9 @@ def run(
 
 
 def _supervised(words: Sequence[str], cwd: Path, env: Mapping[str, str], output: int) -> int:
+    # A group of its own, to end all of it when it hangs, but no session of its own: see `priority`.
     process = subprocess.Popen(
-        words, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        words, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
     )
     try:
         return process.wait(TIMEOUT)

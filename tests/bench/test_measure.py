@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from bench import layout
 from bench.big_blob import chunks
 from bench.disk import DiskWatch, used
 from bench.measure import Cost, MeasureError, Spread, best_peer, run, take_turns
+from bench.priority import precedence
 from bench.report import MIB, Report, Table
 
 
@@ -115,3 +117,14 @@ def test_the_command_line_names_the_benchmarks_there_are(capsys: pytest.CaptureF
         command_line.main(["speed"])
     assert stopped.value.code == 2
     assert "transfer, memory" in capsys.readouterr().err
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="raising priorities needs root")
+def test_precedence_reaches_what_is_measured_and_ends(tmp_path: Path) -> None:
+    ask = "import os; print(os.getpriority(os.PRIO_PROCESS, 0))"
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    with precedence():
+        run(python(ask), cwd=tmp_path, log=tmp_path / "log")
+    assert (tmp_path / "log").read_text().strip() == "-19"
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
