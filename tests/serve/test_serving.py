@@ -206,9 +206,9 @@ def test_a_signal_lets_requests_finish(own: Content, number: int) -> None:
         image = put_image(store, [big])
         store.set_references([StoredReference("quay.io/big:1", image.descriptor())])
     program = (
-        "import sys; from pathlib import Path; from isthmus.serve import serve_forever;"
+        "import sys; from pathlib import Path; from isthmus.serve import Listen, serve_forever;"
         "from isthmus.inventory.mapping import MirrorMap;"
-        "serve_forever(Path(sys.argv[1]), '127.0.0.1', 0, MirrorMap(), ready=lambda a: print(a, flush=True))"
+        "serve_forever(Path(sys.argv[1]), MirrorMap(), Listen(), ready=lambda a: print(a, flush=True))"
     )
     with subprocess.Popen([sys.executable, "-c", program, own.path], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -19,6 +19,7 @@ from isthmus.inventory.mapping import Mapping, MirrorMap, parse_mapping
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Private key, PEM.")
 @click.option("--mapping", type=click.Choice(get_args(Mapping)), default="prefix", show_default=True)
 @click.option("--prefix", default="mirror", show_default=True, help="The path before every name.")
+@click.option("--writable", is_flag=True, help="Take pushes and deletions too; makes the store where missing.")
 @common_options
 def command(
     run: Run,
@@ -28,18 +29,20 @@ def command(
     tls_key: Path | None,
     mapping: str,
     prefix: str,
+    writable: bool,
 ) -> int:
-    """Serve the store's images, read-only, straight from where they are, until stopped.
+    """Serve the store's images straight from where they are, until stopped; read-only unless told otherwise.
 
     Nothing is ever fetched from elsewhere: what is not there is answered so at once, and listed at
-    /missing.
+    /missing. What is pushed (--writable) under a name of the mapping goes where that name leads; any other
+    name is the site's own and is kept as localhost/NAME.
 
     \b
     Examples:
       isthmus serve --store /srv/store --listen 0.0.0.0:443 --tls-cert site.pem --tls-key site.key
-      isthmus serve
+      isthmus serve --writable
     """
-    from isthmus.serve import serve_forever
+    from isthmus.serve import Listen, serve_forever
 
     if bool(tls_cert) != bool(tls_key):
         raise UsageError("wrong-usage", "--tls-cert and --tls-key go together")
@@ -50,7 +53,7 @@ def command(
     def ready(address: str) -> None:
         run.note(f"Serving {where} at {'https' if tls_cert else 'http'}://{address}; Ctrl-C stops.")
 
-    serve_forever(where, host, port, names, tls_cert, tls_key, ready=ready)
+    serve_forever(where, names, Listen(host, port, tls_cert, tls_key, writable), ready=ready)
     return 0
 
 

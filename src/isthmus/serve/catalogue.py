@@ -13,7 +13,8 @@ from collections import OrderedDict
 from isthmus.errors import IncompleteError, IsthmusError
 from isthmus.inventory.mapping import MirrorMap
 from isthmus.oci import Descriptor, Digest, Manifest
-from isthmus.serve.names import Names, make_names
+from isthmus.serve.links import Links
+from isthmus.serve.names import OWN_HOST, Names, make_names
 from isthmus.serve.reach import Reach, find_reach
 from isthmus.store import Store
 
@@ -27,8 +28,9 @@ _log = logging.getLogger("isthmus.serve")
 class Catalogue:
     """Used on one event loop. Raises what the store raises, and `mapping-collision`, when it is made."""
 
-    def __init__(self, store: Store, mapping: MirrorMap) -> None:
+    def __init__(self, store: Store, mapping: MirrorMap, links: Links | None = None) -> None:
         self.store = store
+        self.links = links
         self._mapping = mapping
         self._mark = self._current_mark()
         self._names = make_names(store.references(), mapping)
@@ -61,12 +63,38 @@ class Catalogue:
             return (0, 0, 0)
         return (found.st_ino, found.st_mtime_ns, found.st_size)
 
+    def repository(self, names: Names, name: str, namespace: str | None) -> str | None:
+        """The repository that is meant, one that was pushed to and has no name yet included; or None."""
+        found = names.repository(name, namespace)
+        if self.links is None:
+            return found
+        home = names.home(name)
+        is_own = home.startswith(f"{OWN_HOST}/")
+        if self.links.knows(home) and (found is None or is_own) and (namespace is None or not is_own):
+            return home
+        return found
+
+    def forget(self, repository: str) -> None:
+        """Look again at what a repository leads to."""
+        self._reaches.pop(repository, None)
+
+    async def size(self, names: Names, repository: str, digest: Digest) -> int | None:
+        """The size in bytes that a blob of a repository must have; None where the repository has no such blob."""
+        if self.links is not None and self.links.has(repository, digest, "blob"):
+            return self.store.blob_size(digest)
+        return (await self.reach_of(names, repository, digest)).sizes.get(digest)
+
     async def reach(self, names: Names, repository: str) -> Reach:
         """What the repository leads to."""
         task = self._reaches.get(repository)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            roots = self._names.roots.get(repository, names.roots[repository])
-            task = asyncio.create_task(asyncio.to_thread(find_reach, self.store, repository, roots))
+            roots = self._names.roots.get(repository, names.roots.get(repository, ()))
+            hidden: tuple[Digest, ...] = ()
+            if self.links is not None:
+                roots = (*roots, *(Descriptor("", digest, 0) for digest in self.links.of(repository, "manifest")))
+                hidden = self.links.of(repository, "hidden")
+            finding = asyncio.to_thread(find_reach, self.store, repository, roots, names.homes, hidden)
+            task = asyncio.create_task(finding)
             self._reaches[repository] = task
         return await asyncio.shield(task)  # a client that goes away must not stop it for the others
 
@@ -95,13 +123,13 @@ class Catalogue:
     async def has(self, name: str, namespace: str | None, digest: Digest | None, tag: str) -> bool:
         """Whether a manifest or blob is there by now."""
         names = await self.names()
-        repository = names.repository(name, namespace)
+        repository = self.repository(names, name, namespace)
         if repository is None:
             return False
-        wanted = digest or (found.digest if (found := names.tags[repository].get(tag)) else None)
+        wanted = digest or (found.digest if (found := names.tags.get(repository, {}).get(tag)) else None)
         if wanted is None:
             return False
-        size = (await self.reach_of(names, repository, wanted)).sizes.get(wanted)
+        size = await self.size(names, repository, wanted)
         try:
             return size is not None and self.store.blob_size(wanted) == size
         except IsthmusError:

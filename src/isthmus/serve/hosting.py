@@ -18,6 +18,7 @@ from aiohttp import web
 
 from isthmus.errors import UnreachableError, UsageError
 from isthmus.inventory.mapping import MirrorMap
+from isthmus.oci.content import CHUNK
 from isthmus.serve.app import MAX_HEADER, create_app
 from isthmus.store import Store
 
@@ -29,21 +30,22 @@ _log = logging.getLogger("isthmus.serve")
 
 @dataclass(frozen=True)
 class Listen:
-    """Where to listen; port 0 means any free one. With `certificate` and `key` (PEM files) it is TLS."""
+    """Where to listen; port 0 means any free one. With `certificate` and `key` (PEM files) it is TLS.
+
+    With `writable`, pushes are taken.
+    """
 
     host: str = "127.0.0.1"
     port: int = 0
     certificate: Path | None = None
     key: Path | None = None
+    writable: bool = False
 
 
 def serve_forever(
     store: Path,
-    host: str,
-    port: int,
     mapping: MirrorMap,
-    certificate: Path | None = None,
-    key: Path | None = None,
+    listen: Listen,
     *,
     ready: Callable[[str], None] = lambda _: None,
 ) -> None:
@@ -51,8 +53,7 @@ def serve_forever(
 
     Raises UsageError `store-not-found`, `invalid-config`, `file-not-found`; UnreachableError `cannot-listen`.
     """
-    listen = Listen(host, port, certificate, key)
-    with Store.open(store) as held, asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+    with _open(store, listen) as held, asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         runner.run(_serve(held, mapping, listen, ready, asyncio.Event(), STOP_SECONDS, with_signals=True))
 
 
@@ -84,7 +85,10 @@ class ServerThread:
 
     def _run(self) -> None:
         try:
-            with Store.open(self._store) as held, asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            with (
+                _open(self._store, self._listen) as held,
+                asyncio.Runner(loop_factory=lambda: self._loop) as runner,
+            ):
                 runner.run(_serve(held, self._mapping, self._listen, self._ready, self._stopping, 0.1))
         except BaseException as error:  # noqa: BLE001 -- handed to the thread that started this one
             self._failures.append(error)
@@ -109,6 +113,12 @@ def serving(store: Path, mapping: MirrorMap, listen: Listen | None = None) -> It
         thread.stop()
 
 
+def _open(store: Path, listen: Listen) -> Store:
+    if listen.writable:
+        return Store.create(store, durable=True)  # whoever was answered must find it again
+    return Store.open(store)
+
+
 async def _serve(
     store: Store,
     mapping: MirrorMap,
@@ -121,8 +131,9 @@ async def _serve(
 ) -> None:
     context = _tls(listen)
     runner = web.AppRunner(
-        create_app(store, mapping),
+        create_app(store, mapping, writable=listen.writable),
         access_log=None,
+        read_bufsize=CHUNK,
         max_line_size=MAX_HEADER,
         max_field_size=MAX_HEADER,
         lingering_time=2.0,

@@ -7,12 +7,13 @@ here. Walks manifests on disk, so it runs in a thread.
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from isthmus.errors import IncompleteError, UsageError, VerificationError
 from isthmus.oci import Descriptor, Digest, Manifest
 from isthmus.store import Store
+from isthmus.store.index import as_referrer
 
 _log = logging.getLogger("isthmus.serve")
 
@@ -27,10 +28,21 @@ class Reach:
     made_at: float = field(default_factory=time.monotonic)
 
 
-def find_reach(store: Store, repository: str, roots: Iterable[Descriptor]) -> Reach:
-    """Walk from the named manifests. What is not in the store is left out. Raises `io-failed`."""
+def find_reach(
+    store: Store,
+    repository: str,
+    roots: Iterable[Descriptor],
+    homes: Mapping[Digest, frozenset[str]],
+    hidden: Collection[Digest] = (),
+) -> Reach:
+    """Walk from the named manifests. What is not in the store is left out. Raises `io-failed`.
+
+    A referrer that is named in other repositories alone (`homes`), or `hidden` here, is not followed: whoever
+    may push there must not be able to sign here.
+    """
     reach = Reach()
     todo = list(roots)
+    named = {root.digest for root in todo}
     while todo:
         descriptor = todo.pop()
         if descriptor.digest in reach.manifests:
@@ -43,10 +55,15 @@ def find_reach(store: Store, repository: str, roots: Iterable[Descriptor]) -> Re
         for part in (*manifest.blobs, *(child for child in manifest.manifests if not child.is_manifest)):
             reach.sizes[part.digest] = part.size
         todo += [child for child in manifest.manifests if child.is_manifest]
-        referrers = store.referrers(repository, manifest.digest)
-        if referrers:
-            reach.referrers[manifest.digest] = referrers
-            todo += referrers
+        if manifest.subject:
+            known = reach.referrers.get(manifest.subject.digest, ())
+            reach.referrers[manifest.subject.digest] = (*known, as_referrer(manifest))
+        for referrer in store.referrers(repository, manifest.digest):
+            is_elsewhere = repository not in homes.get(referrer.digest, (repository,))
+            if referrer.digest in named or not (is_elsewhere or referrer.digest in hidden):
+                todo.append(referrer)
+    for subject, found in reach.referrers.items():
+        reach.referrers[subject] = tuple(sorted(found, key=lambda one: one.digest))
     return reach
 
 

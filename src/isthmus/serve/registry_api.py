@@ -1,6 +1,7 @@
 """The read path of the OCI distribution-spec 1.1 over a `Catalogue`: which answer a request gets.
 
-Nothing is ever fetched from elsewhere: what is not there is answered so at once, and counted.
+What changes something is handed to a `Writer`, where there is one. Nothing is ever fetched from elsewhere:
+what is not there is answered so at once, and counted.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,7 @@ from isthmus.serve.misses import Misses, Wanted
 from isthmus.serve.names import Names
 from isthmus.serve.sending import manifest_answer, send_blob
 from isthmus.serve.target import Kind, Target, parse_target
+from isthmus.serve.writing import Writer
 
 _Handler = Callable[[web.Request, Target], Awaitable[web.StreamResponse]]
 
@@ -24,8 +26,9 @@ _Handler = Callable[[web.Request, Target], Awaitable[web.StreamResponse]]
 class RegistryApi:
     """Answers requests under `/v2/`."""
 
-    def __init__(self, catalogue: Catalogue, misses: Misses) -> None:
+    def __init__(self, catalogue: Catalogue, misses: Misses, writer: Writer | None = None) -> None:
         self._catalogue = catalogue
+        self._writer = writer
         self._misses = misses
         self._handlers: dict[Kind, _Handler] = {
             "ping": self._ping,
@@ -38,35 +41,41 @@ class RegistryApi:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request. Raises RefusedError, and what the store raises."""
-        if request.method not in ("GET", "HEAD"):
+        is_reading = request.method in ("GET", "HEAD")
+        if not is_reading and self._writer is None:
             raise RefusedError(405, "UNSUPPORTED", "this registry is read-only", {"Allow": "GET, HEAD"})
         target = parse_target(request.rel_url.raw_path)
-        return await self._handlers[target.kind](request, target)
+        if self._writer is not None and (not is_reading or target.kind == "upload"):
+            return await self._writer.handle(request, target)
+        handler = self._handlers.get(target.kind)
+        if handler is None:
+            raise RefusedError(404, "BLOB_UPLOAD_UNKNOWN", "there is no such upload")
+        return await handler(request, target)
 
     async def _ping(self, _request: web.Request, _target: Target) -> web.StreamResponse:
         return json_answer({})
 
     async def _catalog(self, request: web.Request, _target: Target) -> web.StreamResponse:
         names = await self._catalogue.names()
-        page, headers = _page(request, sorted(names.inside))
+        page, headers = _page(request, names.listed)
         return json_answer({"repositories": page}, headers=headers)
 
     async def _tags(self, request: web.Request, target: Target) -> web.StreamResponse:
         names = await self._catalogue.names()
-        repository = names.repository(target.name, _namespace(request))
+        repository = self._catalogue.repository(names, target.name, _namespace(request))
         if repository is None:
             raise self._missed(names, request, target, "NAME_UNKNOWN")
-        page, headers = _page(request, sorted(names.tags[repository]))
+        page, headers = _page(request, sorted(names.tags.get(repository, ())))
         return json_answer({"name": target.name, "tags": page}, headers=headers)
 
     async def _manifest(self, request: web.Request, target: Target) -> web.StreamResponse:
         names = await self._catalogue.names()
-        repository = names.repository(target.name, _namespace(request))
+        repository = self._catalogue.repository(names, target.name, _namespace(request))
         if repository is None:
             raise self._missed(names, request, target, "NAME_UNKNOWN")
         digest = target.digest
         if digest is None:
-            named = names.tags[repository].get(target.tag)
+            named = names.tags.get(repository, {}).get(target.tag)
             if named is None:
                 raise self._missed(names, request, target, "MANIFEST_UNKNOWN")
             digest = named.digest
@@ -80,12 +89,11 @@ class RegistryApi:
 
     async def _blob(self, request: web.Request, target: Target) -> web.StreamResponse:
         names = await self._catalogue.names()
-        repository = names.repository(target.name, _namespace(request))
+        repository = self._catalogue.repository(names, target.name, _namespace(request))
         if repository is None:
             raise self._missed(names, request, target, "NAME_UNKNOWN")
         assert target.digest is not None
-        reach = await self._catalogue.reach_of(names, repository, target.digest)
-        size = reach.sizes.get(target.digest)
+        size = await self._catalogue.size(names, repository, target.digest)
         if size is None:
             raise self._missed(names, request, target, "BLOB_UNKNOWN")
         try:
@@ -97,7 +105,7 @@ class RegistryApi:
     async def _referrers(self, request: web.Request, target: Target) -> web.StreamResponse:
         """Never 404, which would mean that there is no such API (distribution-spec 1.1, "Listing Referrers")."""
         names = await self._catalogue.names()
-        repository = names.repository(target.name, _namespace(request))
+        repository = self._catalogue.repository(names, target.name, _namespace(request))
         assert target.digest is not None
         found: tuple[Descriptor, ...] = ()
         if repository is not None:
@@ -121,7 +129,8 @@ class RegistryApi:
             name = f"{original}@{target.digest}"
         elif target.tag:
             name = f"{original}:{target.tag}"
-        self._misses.add(Wanted(name, target.kind, target.name, namespace, target.digest, target.tag))
+        if self._writer is None or request.method == "GET":  # who pushes asks by HEAD what is there already
+            self._misses.add(Wanted(name, target.kind, target.name, namespace, target.digest, target.tag))
         return RefusedError(404, code, f"{name} was not carried here")
 
 

@@ -8,5 +8,6 @@ from isthmus.store.collect import CollectResult
 from isthmus.store.index import Entry, StoredReference
 from isthmus.store.staging import Staging
 from isthmus.store.store import Store
+from isthmus.store.uploads import Running, Upload
 
-__all__ = ["CollectResult", "DamagedBlob", "Entry", "Staging", "Store", "StoredReference"]
+__all__ = ["CollectResult", "DamagedBlob", "Entry", "Running", "Staging", "Store", "StoredReference", "Upload"]

@@ -8,6 +8,7 @@ the leases and removes blobs under one lock (`sweep.lock`), so that no digest sl
 import os
 import re
 import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from isthmus.errors import UnreachableError, UsageError
@@ -45,6 +46,24 @@ class Lease:
             self._descriptor, self._path = _new_lease(self._directory)
         with files.locked(sweep_lock(self._directory), shared=True):
             files.write_all(self._descriptor, f"{digest}\n".encode(), self._path)
+
+    def keep_only(self, wanted: Callable[[], Iterable[Digest]]) -> None:
+        """Give up everything but what `wanted` answers, for a process that lives long.
+
+        It is asked while no other thread can protect anything. The new list is complete before the old one
+        goes, so that nothing is unprotected in between.
+        """
+        with self._lock:
+            kept = set(wanted())
+            old_descriptor, old_path = self._descriptor, self._path
+            if old_descriptor < 0:
+                return
+            self._descriptor, self._path = _new_lease(self._directory)
+            with files.locked(sweep_lock(self._directory), shared=True):
+                files.write_all(self._descriptor, "".join(f"{d}\n" for d in sorted(kept)).encode(), self._path)
+            self._listed = kept
+            files.remove_if_there(old_path)
+            os.close(old_descriptor)
 
     def close(self) -> None:
         """Give everything up."""

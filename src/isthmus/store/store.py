@@ -8,7 +8,7 @@ threads may use one Store, and several processes one directory.
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,7 +16,7 @@ from typing import Self
 from isthmus.errors import IncompleteError, UsageError, VerificationError
 from isthmus.oci import Descriptor, Digest, Manifest, parse_manifest
 from isthmus.oci.manifest import MAX_MANIFEST_SIZE
-from isthmus.store import adopt, collect, index, ingest, layout
+from isthmus.store import adopt, collect, index, ingest, layout, uploads
 from isthmus.store.blobs import BlobDirectory, DamagedBlob, FileReader
 from isthmus.store.database import Database, manifest_or_none
 from isthmus.store.index import Entry, Index, StoredReference
@@ -129,6 +129,30 @@ class Store:
     def _begin(self, blob: Descriptor, *, replace: bool = False) -> ingest.FileWriter | ingest.HeldWriter:
         place = self.path / layout.INGEST
         return ingest.begin(place, self.blobs, blob, durable=self.durable, replace=replace)
+
+    def begin_upload(self, name: str) -> None:
+        """Make an empty upload, for content whose digest is told at its end; `name` as `uploads.begin` says."""
+        uploads.begin(self.path / layout.INGEST, name)
+
+    def upload(self, name: str, running: uploads.Running | None = None) -> uploads.Upload:
+        """Hold an upload for writing. Raises IncompleteError `not-found`, UsageError `store-busy`."""
+        return uploads.resume(self.path / layout.INGEST, self.blobs, name, running, durable=self.durable)
+
+    def upload_size(self, name: str) -> int:
+        """Bytes of an upload that are there. Raises IncompleteError `not-found`."""
+        return uploads.size(self.path / layout.INGEST, name)
+
+    def sweep_uploads(self, idle_seconds: float) -> int:
+        """Remove uploads that nobody has written to for so long; how many."""
+        return uploads.sweep(self.path / layout.INGEST, idle_seconds)
+
+    def protect(self, digest: Digest) -> None:
+        """Keep a blob from being collected while this Store is open, whether it is there or comes later."""
+        self._lease.protect(digest)
+
+    def protect_only(self, wanted: Callable[[], Iterable[Digest]]) -> None:
+        """Give up the protection of everything else. `wanted` is asked while nothing new can be protected."""
+        self._lease.keep_only(wanted)
 
     def put_manifest(self, repository: str, manifest: Manifest, tag: str = "") -> None:
         """Write a manifest under its digest and, with a tag, name it. For many names, use `set_references`."""
