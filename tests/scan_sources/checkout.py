@@ -113,7 +113,7 @@ FILES = {
     "helmfile.d/stacks/web.yaml.gotmpl": STACK,
     "helmfile.d/state.yaml.gotmpl": STATE,
     "helmfile.d/lists/images.yaml": (
-        "images:\n  web: {main: 'ghcr.io/x/web:1.0', other: 'quay.io/x/other:2.0'}\n"
+        "images:\n  web: {main: 'ghcr.io/x/web:1.0', other: 'quay.io/x/other:2.0', begin: 'ghcr.io/x/we:1'}\n"
         "  global: {registry: {enabled: false, uri: set-me}}\n"
     ),
     "helmfile.d/upstream/index.yaml": "charts:\n  x/web: 0.1.0\n",

@@ -70,6 +70,7 @@ def test_the_image_list_tells_what_is_rendered_from_what_is_not(tmp_path: Path) 
     assert [(ref.name, ref.when, ref.findings[0].path) for ref in refs] == [
         ("ghcr.io/x/web:1.0", "always", ".images.web.main"),
         ("quay.io/x/other:2.0", "conditional", ".images.web.other"),
+        ("ghcr.io/x/we:1", "conditional", ".images.web.begin"),
     ]
 
 

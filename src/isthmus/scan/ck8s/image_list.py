@@ -5,6 +5,7 @@ something that this configuration has off, and is `conditional`. Not here: findi
 rendered (`rules`).
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -15,6 +16,8 @@ from isthmus.scan.document import mapping_at
 
 Listed: TypeAlias = Ref | Item
 RULE = "ck8s-image-list"
+_END = r"(?![\w./-])"
+"""What follows the end of a name or tag, so that `controller` is not found in `controller-chroot`."""
 _NOT_IMAGES = frozenset({"global"})
 """Keys under `images` that hold settings."""
 
@@ -55,5 +58,9 @@ def _leaves(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
 
 def _is_rendered(written: str, reference: Reference, rendered: Sequence[str]) -> bool:
     """Whether one text has the whole name, or its path and its tag or digest apart, as split fields do."""
-    target = reference.target
-    return any(written in text or (reference.path in text and target in text) for text in rendered)
+    path = re.compile(re.escape(reference.path) + _END)
+    target = re.compile(re.escape(reference.target) + _END)
+    return any(
+        written in text or (reference.path in text and path.search(text) and target.search(text))
+        for text in rendered
+    )
