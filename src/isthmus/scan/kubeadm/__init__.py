@@ -1,0 +1,1 @@
+"""The images that kubeadm uses, from a table in the package."""
