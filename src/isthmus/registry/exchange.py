@@ -12,6 +12,7 @@ from isthmus.errors import UnreachableError
 from isthmus.oci.digest import Buffer
 from isthmus.registry import failures
 from isthmus.registry.endpoint import Origin
+from isthmus.registry.pace import Slot
 from isthmus.registry.proxy import Proxy
 from isthmus.registry.wire import Wire
 
@@ -51,7 +52,7 @@ class Exchange:
         self,
         connection: Connection,
         give_back: Callable[[Connection], None],
-        release: Callable[[], None],
+        slot: Slot,
         *,
         reused: bool,
     ) -> None:
@@ -61,7 +62,7 @@ class Exchange:
         self._connection = connection
         self._origin = connection.origin
         self._give_back = give_back
-        self._release = release
+        self._slot = slot
         self._over = False
 
     def head(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
@@ -113,7 +114,10 @@ class Exchange:
             raise self._failed(wire.error or ConnectionResetError("the headers broke off"))
         wire.expect_body()
         self._over = True
-        return Response(self._origin, answer, wire, self._end)
+        response = Response(self._origin, answer, wire, self._end, self._slot)
+        limit, left = response.header("RateLimit-Limit"), response.header("RateLimit-Remaining")
+        self._slot.answered(response.status, response.header("Retry-After"), limit, left)
+        return response
 
     def abort(self) -> None:
         """Give up: the connection is closed. Does nothing once the answer is there."""
@@ -126,9 +130,11 @@ class Exchange:
             self._give_back(self._connection)
         else:
             self._connection.close()
-        self._release()
+        self._slot.give_back()
 
     def _failed(self, error: Exception) -> UnreachableError:
+        if isinstance(error, _DROPS) and not self.reused:
+            self._slot.dropped()
         self.abort()
         return failures.from_exception(error, self._origin.authority)
 
@@ -137,7 +143,7 @@ class Response:
     """An answer whose body is still to be read; `close` it, read or not."""
 
     def __init__(
-        self, origin: Origin, answer: http.client.HTTPResponse, wire: Wire, end: Callable[..., None]
+        self, origin: Origin, answer: http.client.HTTPResponse, wire: Wire, end: Callable[..., None], slot: Slot
     ) -> None:
         self.origin = origin
         self.status = answer.status
@@ -146,6 +152,7 @@ class Response:
         self._answer = answer
         self._wire = wire
         self._end = end
+        self._slot = slot
         self._broken: UnreachableError | None = None
         self._closed = False
         self._kept: bytes | None = None
@@ -236,8 +243,11 @@ class Response:
         cause = self._wire.error or error
         self._broken = failures.from_exception(cause, self.origin.authority)
         self._broken.__cause__ = cause
+        if isinstance(cause, _DROPS):
+            self._slot.dropped()
 
     def _broke_off(self) -> UnreachableError:
+        self._slot.dropped()
         return UnreachableError(
             "unreachable",
             f"the answer of {self.origin.authority} broke off with {self.length} bytes still to come",

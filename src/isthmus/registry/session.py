@@ -229,6 +229,10 @@ class Session:
             except UnreachableError:
                 body = b""  # the status says enough
         secrets = self._auth.secrets(request.repository)
-        raise failures.from_answer(
+        error = failures.from_answer(
             response.status, body, response.origin.authority, retry_after=wait, secrets=secrets
         )
+        quota = self.transport.quota(response.origin) if error.code == "rate-limited" else ""
+        if quota:
+            error.hint = f"{quota}; {error.hint}"
+        raise error

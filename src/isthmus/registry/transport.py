@@ -1,11 +1,12 @@
 """Pooled keep-alive connections: one HTTP/1.1 exchange at a time on each, bounded in number for each origin.
 
-Not here: which host, what credentials, whether to try again (`session`).
+Not here: how that number adapts to the host (`pace`); which host, what credentials, whether to try again
+(`session`).
 """
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from isthmus.errors import UnreachableError
 from isthmus.registry import failures
@@ -13,6 +14,7 @@ from isthmus.registry.dial import dial
 from isthmus.registry.endpoint import Origin
 from isthmus.registry.exchange import Connection, Exchange, Response
 from isthmus.registry.options import ConnectionOptions
+from isthmus.registry.pace import Pace, Slot
 from isthmus.registry.proxy import find_proxy
 from isthmus.registry.wire import Wire
 
@@ -29,7 +31,7 @@ class Transport:
         self._own_host = own_host
         self._lock = threading.Lock()
         self._idle: dict[Origin, list[tuple[Connection, float]]] = {}
-        self._slots: dict[Origin, threading.BoundedSemaphore] = {}
+        self._paces: dict[Origin, Pace] = {}
         self._closed = False
 
     def start(
@@ -37,13 +39,14 @@ class Transport:
         fresh: bool = False,
     ) -> Exchange:  # fmt: skip
         """Send the head and what body is there; more may follow with `Exchange.send`."""
-        release = self._slot(origin)
+        pace = self._pace(origin)
+        slot = self._slot(pace, origin)
         try:
             connection, reused = self._connection(origin, fresh=fresh)
         except BaseException:
-            release()
+            slot.give_back()
             raise
-        exchange = Exchange(connection, self._give_back, release, reused=reused)
+        exchange = Exchange(connection, self._give_back, slot, reused=reused)
         exchange.head(method, target, {"User-Agent": self._options.user_agent, **headers}, body)
         return exchange
 
@@ -81,30 +84,39 @@ class Transport:
                 return
         connection.close()
 
-    def _slot(self, origin: Origin) -> Callable[[], None]:
+    def _pace(self, origin: Origin) -> Pace:
         with self._lock:
             self.requests += 1
-            slot = self._slots.get(origin)
-            if slot is None:
+            pace = self._paces.get(origin)
+            if pace is None:
                 self._forget_some()
-                slot = self._slots[origin] = threading.BoundedSemaphore(self._options.max_connections)
-        # A thread may hold a connection and wait for a second one: never for ever.
-        if not slot.acquire(timeout=self._options.read_timeout):
+                pace = self._paces[origin] = Pace(self._options.max_connections, self._options.longest_wait)
+            return pace
+
+    def quota(self, origin: Origin) -> str:
+        """What a host said of the requests that are left, where they are few."""
+        with self._lock:
+            pace = self._paces.get(origin)
+        return pace.quota if pace is not None else ""
+
+    def _slot(self, pace: Pace, origin: Origin) -> Slot:
+        slot = pace.take(self._options.read_timeout)
+        if slot is None:
             raise UnreachableError(
                 "unreachable",
                 f"all {self._options.max_connections} connections to {origin.authority} are in use",
                 hint="allow more connections, or fewer jobs",
                 temporary=True,
             )
-        return slot.release
+        return slot
 
     def _forget_some(self) -> None:
         """A host that redirects to ever new hosts must not fill the memory."""
-        if len(self._slots) < _MANY_ORIGINS:
+        if len(self._paces) < _MANY_ORIGINS:
             return
-        for origin in list(self._slots):
+        for origin in list(self._paces):
             if origin.host != self._own_host:
-                del self._slots[origin]
+                del self._paces[origin]
                 for connection, _ in self._idle.pop(origin, []):
                     connection.close()
 
