@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from isthmus.scan.workers import process_count
+
 DEPLOYMENT = """
 apiVersion: apps/v1
 kind: Deployment
@@ -59,12 +61,15 @@ THING = "apiVersion: x.example.com/v1\nkind: Thing\nmetadata: {{name: t-{n}}}\ns
 PROGRAM = """
 import json, resource, sys, time
 from isthmus.scan.run import scan
-started, cpu = time.monotonic(), time.process_time()
+started = time.monotonic()
 inventory = scan(["manifests:" + sys.argv[1]])
+seconds = time.monotonic() - started
+own, others = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
 print(json.dumps({
-    "seconds": time.monotonic() - started,
-    "cpu": time.process_time() - cpu,
-    "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "seconds": seconds,
+    "cpu": own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime,
+    "mib": own.ru_maxrss / 1024,
+    "mib_of_largest_worker": others.ru_maxrss / 1024,
     "documents": inventory.statistics["documents"],
     "references": len(inventory.references),
 }))
@@ -92,5 +97,6 @@ def test_five_thousand_documents(tmp_path: Path, capsys: pytest.CaptureFixture[s
     with capsys.disabled():
         print(f"\n{size / 1e6:.1f} MB: {found}")
     assert found["documents"] == 5000
-    assert found["mib"] < 500
-    assert min(found["seconds"], found["cpu"]) < 10
+    assert found["mib"] + 2 * found["mib_of_largest_worker"] < 500
+    # The cores may be busy with something else: what they did for the scan counts as well as the clock.
+    assert min(found["seconds"], found["cpu"] / process_count()) < 10

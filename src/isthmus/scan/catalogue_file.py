@@ -1,7 +1,7 @@
 """Reads catalogue files: what programs bring along without any manifest naming it.
 
 The files of the package are in `catalogue/`; users add their own with `platform.catalogue`. The form of a
-file is the form of the structures here, and docs/catalogue.md describes it. Not here: when an entry
+file is the form of the structures here, and the README there describes it. Not here: when an entry
 applies (`rules/operators`, `rules/custom_resources`).
 """
 

@@ -1,9 +1,9 @@
 """`scan`: reads every source, applies every rule to every document, and merges what they find.
 
-Not here: reading (`sources/`), recognising (`rules/`), merging (`inventory.merge`).
+Not here: reading (`sources/`), applying rules (`apply`), merging (`inventory.merge`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -11,16 +11,22 @@ import msgspec
 from isthmus.errors import IsthmusError
 from isthmus.inventory.merge import merge
 from isthmus.inventory.model import Endpoint, Finding, Inventory, Item, Ref
+from isthmus.scan.apply import apply_rules
 from isthmus.scan.catalogue_use import using
-from isthmus.scan.crd_schema import image_fields, matches
+from isthmus.scan.crd_schema import matches
 from isthmus.scan.document import Document
-from isthmus.scan.rules import all_rules
+from isthmus.scan.input import read_text
 from isthmus.scan.rules.custom_resources import Doubtful
 from isthmus.scan.source import SourceSpec, reader
-from isthmus.scan.view import View
+from isthmus.scan.sources.manifests import manifest_files, total_size, unread
+from isthmus.scan.worker import Task
+from isthmus.scan.workers import process_count, share_out
+from isthmus.scan.yaml_reader import Piece, split
 
-MAX_NESTING = 3
-"""How deep objects are looked for in ConfigMaps that are in ConfigMaps."""
+MIN_SHARED = 3 << 20
+"""Bytes of manifests from which on several processes are quicker than one."""
+TASK_SIZE = 256 << 10
+"""Characters that a process is given at a time."""
 
 
 def scan(specs: Iterable[SourceSpec | str], catalogue: Iterable[str] = ()) -> Inventory:
@@ -32,8 +38,9 @@ def scan(specs: Iterable[SourceSpec | str], catalogue: Iterable[str] = ()) -> In
     """
     parsed = [SourceSpec.parse(spec) if isinstance(spec, str) else spec for spec in specs]
     statistics: dict[str, Any] = {"sources": len(parsed), "documents": 0}
-    with using(catalogue):
-        return merge(without_shadows(_decided(_everything(parsed, statistics))), statistics)
+    own = tuple(catalogue)
+    with using(own):
+        return merge(without_shadows(_decided(_everything(parsed, own, statistics))), statistics)
 
 
 def scan_documents(documents: Iterable[Document], catalogue: Iterable[str] = ()) -> Inventory:
@@ -85,45 +92,15 @@ def without_shadows(found: Iterable[Ref | Endpoint | Item]) -> Iterator[Ref | En
             yield thing
 
 
-def apply_rules(document: Document) -> Iterator[Any]:
-    """What the rules find in one document, the items of a list each as a document of its own."""
-    for single in expand(document):
-        yield from _view(View(single), 0)
-
-
-def _view(view: View, depth: int) -> Iterator[Any]:
-    yield from image_fields(view.document)
-    for rule in all_rules():
-        yield from rule(view)
-    if depth < MAX_NESTING:
-        for tree in view.objects:
-            inner = Document(view.document.source, tree.data, view.when, view.document.note)
-            for single in expand(inner):
-                yield from _view(View(single, f"{view.object_id} {view.prefix}{tree.path}", "likely"), depth + 1)
-
-
-def expand(document: Document) -> Iterator[Document]:
-    """The document itself, or the items of a `List`, `DeploymentList` and so on."""
-    data = document.data
-    if isinstance(data, list):
-        items, kind = data, ""
-    elif isinstance(data, Mapping) and document.kind.endswith("List") and isinstance(data.get("items"), list):
-        items, kind = data["items"], document.kind.removesuffix("List")
-    else:
-        yield document
-        return
-    for item in items:
-        if not isinstance(item, Mapping):
-            continue
-        if kind and "kind" not in item:
-            # The items of a typed list do not repeat their type.
-            item = {"apiVersion": document.api_version, "kind": kind, **item}
-        yield from expand(Document(document.source, item, document.when, document.note))
-
-
-def _everything(specs: list[SourceSpec], statistics: dict[str, Any]) -> Iterator[Any]:
+def _everything(specs: list[SourceSpec], catalogue: tuple[str, ...], statistics: dict[str, Any]) -> Iterator[Any]:
     for spec in specs:
         try:
+            if spec.kind == "manifests" and process_count() > 1:
+                files = manifest_files(spec.value)
+                if total_size(files) > MIN_SHARED:
+                    spec.allow()
+                    yield from _shared_out(files, catalogue, statistics)
+                    continue
             for found in reader(spec)(spec):
                 if isinstance(found, Document):
                     statistics["documents"] += 1
@@ -139,3 +116,31 @@ def _everything(specs: list[SourceSpec], statistics: dict[str, Any]) -> Iterator
                 finding=Finding(source=str(spec), rule="source"),
                 hint=error.hint,
             )
+
+
+def _shared_out(files: list[str], catalogue: tuple[str, ...], statistics: dict[str, Any]) -> Iterator[Any]:
+    unreadable: list[Item] = []
+    for answer in share_out(_tasks(files, catalogue, unreadable), process_count()):
+        statistics["documents"] += answer.documents
+        yield from answer.things()
+    yield from unreadable
+
+
+def _tasks(files: list[str], catalogue: tuple[str, ...], unreadable: list[Item]) -> Iterator[Task]:
+    for path in files:
+        label = f"manifests:{path}"
+        try:
+            text = read_text(path)
+        except IsthmusError as error:
+            unreadable.append(unread(label, error))
+            continue
+        pieces: list[Piece] = []
+        size = 0
+        for piece in split(text):
+            pieces.append(piece)
+            size += len(piece.text)
+            if size > TASK_SIZE:
+                yield Task(label, path, tuple(pieces), catalogue)
+                pieces, size = [], 0
+        if pieces:
+            yield Task(label, path, tuple(pieces), catalogue)

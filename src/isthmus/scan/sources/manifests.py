@@ -5,14 +5,14 @@ same. Not here: rendering of any kind.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from isthmus.errors import IsthmusError, UnreachableError, UsageError
 from isthmus.inventory.model import Finding, Item
 from isthmus.scan.document import Document
 from isthmus.scan.input import read_text
 from isthmus.scan.source import SourceSpec
-from isthmus.scan.yaml_reader import parse, split
+from isthmus.scan.yaml_reader import Piece, parse, split
 
 _ENDINGS = (".yaml", ".yml", ".json", ".yaml.gz", ".yml.gz", ".json.gz")
 
@@ -60,7 +60,12 @@ def read_file(path: str) -> Iterator[Document | Item]:
     except IsthmusError as error:
         yield unread(label, error)
         return
-    for piece in split(text):
+    yield from read_pieces(split(text), path, label)
+
+
+def read_pieces(pieces: Iterable[Piece], path: str, label: str) -> Iterator[Document | Item]:
+    """The documents of some pieces of the file at `path`."""
+    for piece in pieces:
         try:
             values = parse(piece, path)
         except IsthmusError as error:
@@ -68,6 +73,17 @@ def read_file(path: str) -> Iterator[Document | Item]:
             continue
         for value in values:
             yield Document(label, value)
+
+
+def total_size(paths: Iterable[str]) -> int:
+    """Bytes of the files together, as far as they can be known; compressed files count as they are."""
+    total = 0
+    for path in paths:
+        try:
+            total += os.stat(path).st_size
+        except OSError:
+            continue  # reading it will say why
+    return total
 
 
 def unread(label: str, error: IsthmusError) -> Item:
