@@ -71,7 +71,7 @@ def test_no_builder_is_an_item_and_remote_bases_are_references(
     assert isinstance(git, Ref)
     assert isinstance(item, Item)
     assert (ref.kind, git.kind) == ("file", "git")
-    assert "install kustomize" in item.hint
+    assert "kustomize" in item.hint
 
 
 @needs_builder

@@ -1,16 +1,20 @@
-"""Builds a kustomization with an installed `kustomize` or `kubectl kustomize`.
+"""Builds a kustomization with an installed `kustomize` or `kubectl kustomize`, otherwise as far as `subset` can.
 
 Not here: looking at it first (`graph`).
 """
 
 import shutil
 import tempfile
+from typing import Any
 
+from isthmus.errors import UsageError
 from isthmus.scan.helm.binary import run_limited
 from isthmus.scan.helm.request import RenderError
+from isthmus.scan.kustomize import subset
+from isthmus.scan.yaml_reader import parse_all
 
 BUILD_TIMEOUT = 120.0
-INSTALL_HINT = "install kustomize (https://kustomize.io) or kubectl"
+INSTALL_HINT = "there is neither kustomize (https://kustomize.io) nor kubectl on this machine; install one of them"
 
 
 def find_builder() -> list[str]:
@@ -22,10 +26,17 @@ def find_builder() -> list[str]:
     return [kubectl, "kustomize"] if kubectl else []
 
 
-def build(directory: str) -> str:
-    """The YAML that the kustomization of a directory becomes; raises RenderError."""
+def build(directory: str) -> list[Any]:
+    """The objects that the kustomization of a directory becomes; raises RenderError."""
     command = find_builder()
     if not command:
-        raise RenderError("there is neither kustomize nor kubectl to build it with", hint=INSTALL_HINT)
+        try:
+            return list(subset.build(directory))
+        except RenderError as error:
+            raise RenderError(error.message, error.hint or INSTALL_HINT) from error
     with tempfile.TemporaryDirectory(prefix="isthmus-kustomize-") as folder:
-        return run_limited([*command, directory], folder, BUILD_TIMEOUT)
+        text = run_limited([*command, directory], folder, BUILD_TIMEOUT)
+    try:
+        return parse_all(text, directory)
+    except UsageError as error:
+        raise RenderError(f"what it became cannot be parsed: {error}") from error

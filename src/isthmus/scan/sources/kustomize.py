@@ -1,4 +1,4 @@
-"""`kustomize:DIR`: what an installed kustomize makes of a kustomization.
+"""`kustomize:DIR`: what a kustomization becomes, with an installed kustomize or kubectl, or without for most.
 
 Bases that are elsewhere are reported, as they are fetched when it is built. Not here: the building
 (`scan.kustomize`).
@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from isthmus.errors import UsageError
 from isthmus.inventory.model import Finding, Item, Ref
 from isthmus.scan.document import Document
-from isthmus.scan.helm.documents import documents
-from isthmus.scan.helm.request import RenderError, Template
+from isthmus.scan.helm.request import RenderError
 from isthmus.scan.kustomize.build import build
 from isthmus.scan.kustomize.graph import Kustomization, walk
 from isthmus.scan.source import SourceSpec
@@ -30,7 +29,7 @@ def read(spec: SourceSpec) -> Iterator[Document | Item | Ref]:
     for kustomization in walk(directory):
         yield from _remote(kustomization, label)
     try:
-        text = build(directory)
+        values = build(directory)
     except RenderError as error:
         yield Item(
             what=directory,
@@ -39,7 +38,8 @@ def read(spec: SourceSpec) -> Iterator[Document | Item | Ref]:
             hint=error.hint or "build it where its parts can be reached, and scan the result with manifests:",
         )
         return
-    yield from documents([Template("", text)], label)
+    for value in values:
+        yield Document(label, value)
 
 
 def _remote(kustomization: Kustomization, label: str) -> Iterator[Ref]:
