@@ -10,6 +10,7 @@ import msgspec
 from isthmus.cli.command import Run
 from isthmus.cli.connecting import parse_platforms
 from isthmus.cli.output import human_size
+from isthmus.cli.targets import foreign_document, show_foreign
 from isthmus.errors import UsageError
 from isthmus.inventory.lock import Lock, read_lock, write_lock
 from isthmus.store import Store
@@ -42,6 +43,7 @@ def pull_archives(
     jobs: int,
     *,
     accept_new_digest: bool,
+    skip_foreign: bool,
     dry_run: bool,
 ) -> int:
     """Bring them in, say what came, and return the exit status; 3 where something did not or is missing."""
@@ -56,6 +58,7 @@ def pull_archives(
             lock.references,
             chosen,
             accept_new_digest=accept_new_digest,
+            skip_foreign=skip_foreign,
             dry_run=dry_run,
             jobs=jobs,
             progress=report,
@@ -80,6 +83,7 @@ def _document(result: Brought, dry_run: bool) -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
         "archives": result.archives,
         "accepted": [entry.name for entry in result.accepted],
+        **foreign_document(result.skipped_foreign),
     }
     return {"dry_run": True, **document} if dry_run else document
 
@@ -100,6 +104,7 @@ def _show(result: Brought, store: Path, lock_path: Path | None, dry_run: bool) -
         click.echo(
             "  what is missing can come from a registry with 'isthmus pull', or be left out with --platform"
         )
+    show_foreign(result.skipped_foreign)
     for entry in result.accepted:
         click.echo(f"{lock_path}: {entry.name} {'would be' if dry_run else 'is now'} {entry.digest}")
     amount = f"{result.blobs} blobs, {human_size(result.bytes)} in {result.seconds:.1f} s, {result.reused} reused"

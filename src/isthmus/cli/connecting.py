@@ -41,6 +41,13 @@ def upstream_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return trust_options(function)
 
 
+skip_foreign_option = click.option(
+    "--skip-foreign",
+    is_flag=True,
+    help="Leave out and list the layers that registries need not hold (of Windows images) where none has them.",
+)
+
+
 def trust_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options about TLS and concurrency."""
     for decorate in (

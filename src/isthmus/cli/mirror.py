@@ -5,7 +5,13 @@ from pathlib import Path
 import click
 
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options
-from isthmus.cli.connecting import connect_upstreams, connection_options, parse_platforms, upstream_options
+from isthmus.cli.connecting import (
+    connect_upstreams,
+    connection_options,
+    parse_platforms,
+    skip_foreign_option,
+    upstream_options,
+)
 from isthmus.cli.finding import references_to_lock, scan_platform
 from isthmus.cli.targets import (
     copy_document,
@@ -33,6 +39,7 @@ from isthmus.transfer.jobs import IMAGE_KINDS
     help="The lock; not read where a SOURCE is given.",
 )
 @target_options
+@skip_foreign_option
 @upstream_options
 @common_options
 def command(
@@ -51,6 +58,7 @@ def command(
     trust_for: str,
     verify: bool,
     single_platform: bool,
+    skip_foreign: bool,
 ) -> int:
     """Copy every image of the lock, or of the given sources, registry to registry, without touching disk.
 
@@ -86,6 +94,7 @@ def command(
                 report,
                 survey=survey,
                 single_platform=single_platform,
+                skip_foreign=skip_foreign,
             )
         images = [(entry.name, entry.digest) for entry in entries if entry.kind in IMAGE_KINDS]
         changes = digest_changes(images, result)

@@ -5,8 +5,15 @@ from pathlib import Path
 import click
 
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options
-from isthmus.cli.connecting import connect_upstreams, connection_options, parse_platforms, upstream_options
+from isthmus.cli.connecting import (
+    connect_upstreams,
+    connection_options,
+    parse_platforms,
+    skip_foreign_option,
+    upstream_options,
+)
 from isthmus.cli.output import human_size
+from isthmus.cli.targets import foreign_document, show_foreign
 from isthmus.errors import UsageError
 from isthmus.inventory.lock import read_lock
 from isthmus.store import Store
@@ -28,6 +35,7 @@ from isthmus.transfer import pull
     help="Take images of archives that differ from the lock, and write their digests into it.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be pulled; change nothing.")
+@skip_foreign_option
 @upstream_options
 @common_options
 def command(
@@ -37,6 +45,7 @@ def command(
     store: Path | None,
     accept_new_digest: bool,
     dry_run: bool,
+    skip_foreign: bool,
     upstreams: tuple[str, ...],
     platforms: tuple[str, ...],
     jobs: int,
@@ -64,7 +73,15 @@ def command(
 
         present = lock_path or (DEFAULT_LOCK if DEFAULT_LOCK.exists() else None)
         return pull_archives(
-            run, sources, where, present, platforms, jobs, accept_new_digest=accept_new_digest, dry_run=dry_run
+            run,
+            sources,
+            where,
+            present,
+            platforms,
+            jobs,
+            accept_new_digest=accept_new_digest,
+            skip_foreign=skip_foreign,
+            dry_run=dry_run,
         )
     if accept_new_digest:
         raise UsageError("wrong-usage", "--accept-new-digest is about archives, and none is given")
@@ -84,13 +101,19 @@ def command(
         connect_upstreams(options, upstreams, config) as registries,
         run.progress("pull") as report,
     ):
-        result = pull(lock.references, held, registries, chosen, jobs, report)
-    document: dict[str, float] = {
+        result = pull(lock.references, held, registries, chosen, jobs, report, skip_foreign=skip_foreign)
+    document = {
         "blobs": result.blobs,
         "bytes": result.bytes,
         "reused": result.skipped,
         "seconds": round(result.seconds, 3),
+        **foreign_document(result.skipped_foreign),
     }
-    amount = f"{result.blobs} blobs, {human_size(result.bytes)} in {result.seconds:.1f} s, {result.skipped} reused"
-    run.emit(document, f"{where}: {amount}")
+
+    def show() -> None:
+        show_foreign(result.skipped_foreign)
+        amount = f"{result.blobs} blobs, {human_size(result.bytes)} in {result.seconds:.1f} s"
+        click.echo(f"{where}: {amount}, {result.skipped} reused")
+
+    run.emit(document, show)
     return 0

@@ -14,7 +14,7 @@ from isthmus.cli.output import human_size
 from isthmus.errors import UsageError
 from isthmus.inventory import mapping as mappings
 from isthmus.inventory.mapping import DEFAULT_PREFIX, MirrorMap, parse_mapping
-from isthmus.oci import Digest, Reference
+from isthmus.oci import Descriptor, Digest, Reference
 from isthmus.registry import Registry, connect
 from isthmus.transfer import CopyResult, Memory, RegistrySurvey
 
@@ -113,7 +113,7 @@ def digest_changes(names: Iterable[tuple[str, Digest]], result: CopyResult) -> l
 
 def copy_document(result: CopyResult, target: Target, changes: Sequence[Mapping[str, str]] = ()) -> dict[str, Any]:
     """The contract's document of `mirror` and `push`."""
-    document = {
+    document: dict[str, Any] = {
         "references": result.references,
         "blobs": result.blobs,
         "bytes": result.bytes,
@@ -122,11 +122,27 @@ def copy_document(result: CopyResult, target: Target, changes: Sequence[Mapping[
         "requests": target.registry.requests,
         "seconds": round(result.seconds, 3),
     }
-    return {**document, "digest_changes": list(changes)} if changes else document
+    if changes:
+        document["digest_changes"] = list(changes)
+    return {**document, **foreign_document(result.skipped_foreign)}
+
+
+def foreign_document(skipped: Sequence[Descriptor]) -> dict[str, Any]:
+    """The foreign layers that were left out, where there are any."""
+    layers = [{"digest": blob.digest, "size": blob.size, "urls": list(blob.urls or ())} for blob in skipped]
+    return {"skipped_foreign": layers} if layers else {}
+
+
+def show_foreign(skipped: Sequence[Descriptor]) -> None:
+    """The same for people."""
+    for blob in skipped:
+        urls = f", which is at {', '.join(blob.urls)}" if blob.urls else ""
+        click.secho(f"left out: the foreign layer {blob.digest} ({human_size(blob.size)}){urls}", fg="yellow")
 
 
 def show_copy(to: str, result: CopyResult, changes: Sequence[Mapping[str, str]] = ()) -> None:
     """The same for people."""
+    show_foreign(result.skipped_foreign)
     for change in changes:
         click.echo(f"{change['name']} stands for {change['to']} there, instead of {change['from']}")
     click.echo(

@@ -48,11 +48,16 @@ class BlobMover:
     """Moves blobs to one sink; used by many threads, each with one buffer of its own.
 
     With `thorough` the sink is asked for every blob in every repository; otherwise it is only asked in a
-    request that begins what there is to do where the answer is no.
+    request that begins what there is to do where the answer is no. With `skip_foreign`, layers that registries
+    need not hold are left out, and listed in `left_out`, where no source has them.
     """
 
-    def __init__(self, sink: Sink, meter: Meter, stop: StopFlag, *, thorough: bool = False) -> None:
+    def __init__(
+        self, sink: Sink, meter: Meter, stop: StopFlag, *, thorough: bool = False, skip_foreign: bool = False
+    ) -> None:
         self.counts = BlobCounts()
+        self.left_out: list[Descriptor] = []
+        self._skip_foreign = skip_foreign
         self._sink = sink
         self._meter = meter
         self._stop = stop
@@ -83,7 +88,8 @@ class BlobMover:
             for name in rest:
                 if self._sink.has_blob(name, route.blob):
                     return self._found(route, name, tuple(other for other in route.targets if other != name))
-        self._upload(route, first)
+        if not self._upload_or_leave_out(route, first):
+            return "", ()
         self._learn_to_mount(first, route.blob)
         return first, rest
 
@@ -125,6 +131,22 @@ class BlobMover:
             self._mounts = True
         else:
             self._asks_first = True
+
+    def _upload_or_leave_out(self, route: BlobRoute, repository: str) -> bool:
+        """Send the blob; False where it is a foreign layer that no source has, and such may be left out."""
+        try:
+            self._upload(route, repository)
+        except IsthmusError as error:
+            if error.code != "not-found" or not route.blob.is_foreign:
+                raise
+            if not self._skip_foreign:
+                error.hint = "it is a layer that registries need not hold; --skip-foreign leaves such layers out"
+                raise
+            with self._lock:
+                self.left_out.append(route.blob)
+            self._meter.add(route.blob.size, "")
+            return False
+        return True
 
     def _upload(self, route: BlobRoute, repository: str, *, report: bool = True) -> None:
         """Send the blob; counts the bytes on the wire, fewer than the blob has where it is resumed."""

@@ -32,7 +32,8 @@ Reshape = Callable[[CopyItem, Tree], Tree]
 class CopyResult(msgspec.Struct, frozen=True):
     """`blobs` and `bytes` were moved, `skipped` blobs were there already, `mounted` ones cost no bytes.
 
-    `roots` are what the names of the items stand for now, in the order of the items.
+    `roots` are what the names of the items stand for now, in the order of the items. `skipped_foreign` are the
+    layers that registries need not hold, that no source had, and that were left out as asked for.
     """
 
     references: int
@@ -42,6 +43,7 @@ class CopyResult(msgspec.Struct, frozen=True):
     skipped: int
     seconds: float
     roots: tuple[Descriptor, ...] = ()
+    skipped_foreign: tuple[Descriptor, ...] = ()
 
 
 def copy(
@@ -53,6 +55,7 @@ def copy(
     survey: Survey | None = None,
     carried: Carried = everything,
     reshape: Reshape = as_it_is,
+    skip_foreign: bool = False,
 ) -> CopyResult:
     """Copy every item; returns only when all is there, otherwise raises the first error.
 
@@ -66,9 +69,9 @@ def copy(
     with closing(Shelf()) as shelf:
         run = _Run(items, sink, jobs, stop, shelf, survey or AskForEverything())
         plans, blobs = run.plan(_Fetcher(known, shelf, carried), reshape)
-        counts = run.move(blobs, progress)
+        counts, left_out = run.move(blobs, progress, skip_foreign=skip_foreign)
         publish(items, plans, shelf, sink, jobs, stop)
-        remembered = run.finish(plans)
+        remembered = run.finish(plans, left_out)
     return CopyResult(
         references=len(items),
         blobs=counts.blobs,
@@ -77,6 +80,7 @@ def copy(
         skipped=counts.skipped + remembered,
         seconds=time.monotonic() - started,
         roots=tuple(plan.root for plan in plans),
+        skipped_foreign=tuple(sorted(left_out, key=lambda blob: blob.digest)),
     )
 
 
@@ -115,10 +119,13 @@ class _Run:
         blobs.close()
         return plans, blobs
 
-    def move(self, blobs: BlobPlan, progress: Progress) -> BlobCounts:
-        """Bring every blob to one repository, largest first, then to the others."""
+    def move(
+        self, blobs: BlobPlan, progress: Progress, *, skip_foreign: bool
+    ) -> tuple[BlobCounts, Sequence[Descriptor]]:
+        """Bring every blob to one repository, largest first, then to the others; what was left out, too."""
         meter = Meter(blobs.bytes, progress)
-        mover = BlobMover(self._sink, meter, self._stop, thorough=self._survey.thorough)
+        thorough = self._survey.thorough
+        mover = BlobMover(self._sink, meter, self._stop, thorough=thorough, skip_foreign=skip_foreign)
         shares: list[tuple[BlobRoute, str, str]] = []
 
         def bring(place: int) -> None:
@@ -128,25 +135,23 @@ class _Run:
 
         do_all(bring, range(len(blobs)), self._jobs, self._stop)
         do_all(lambda task: mover.share(*task), shares, self._jobs, self._stop)
-        return mover.counts
+        return mover.counts, mover.left_out
 
     def _with_holder(self, route: BlobRoute) -> BlobRoute:
         if route.holder or not route.targets or self._survey.thorough:
             return route
+        # It may be gone. The first target stays the first all the same: a run after a killed one looks there.
         holder = self._survey.holder(route.blob.digest)
-        # It may be gone; where it is one of the targets, asking that one first finds out.
-        if holder in route.targets:
-            rest = tuple(name for name in route.targets if name != holder)
-            return msgspec.structs.replace(route, targets=(holder, *rest))
-        return msgspec.structs.replace(route, rumour=holder)
+        return msgspec.structs.replace(route, rumour="" if holder == route.targets[0] else holder)
 
-    def finish(self, plans: Sequence[ItemPlan]) -> int:
+    def finish(self, plans: Sequence[ItemPlan], left_out: Sequence[Descriptor]) -> int:
         """Tell the survey what is complete; returns the number of blobs of items that were so before."""
         settled = []
+        absent = frozenset(left_out)
         for item, plan in zip(self._items, plans, strict=True):
             if plan.settled:
                 settled.append(item)
-            else:
+            elif not absent or absent.isdisjoint(self._blobs(plan)):
                 self._survey.complete(item, plan.root, self._blobs(plan))
         return self._survey.count_blobs(settled)
 

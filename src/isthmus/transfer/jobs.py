@@ -29,11 +29,14 @@ def pull(
     platforms: Sequence[Platform] = (),
     jobs: int = 4,
     progress: Progress = silent,
+    *,
+    skip_foreign: bool = False,
 ) -> CopyResult:
     """Bring everything in the lock into the store, by digest, and name it there.
 
-    Raises UnreachableError and VerificationError; what was pulled before is kept and need not be pulled
-    again.
+    With `skip_foreign`, layers that registries need not hold are left out, and listed in the result, where
+    the upstream does not have them. Raises UnreachableError and VerificationError; what was pulled before is
+    kept and need not be pulled again.
     """
     wanted = [entry for entry in entries if entry.kind in IMAGE_KINDS]
     items = []
@@ -50,7 +53,9 @@ def pull(
                 referrers=tuple(referrer.digest for referrer in entry.referrers),
             )
         )
-    result = copy(items, store, jobs, progress, known=lambda digest: _held(store, digest))
+    result = copy(
+        items, store, jobs, progress, known=lambda digest: _held(store, digest), skip_foreign=skip_foreign
+    )
     store.set_references(
         StoredReference(name=entry.name, descriptor=_descriptor(entry, root))
         for entry, root in zip(wanted, result.roots, strict=True)
@@ -102,6 +107,7 @@ def push(
         survey=survey or RegistrySurvey(registry),
         carried=lambda child: store.has_manifest("", child),
         reshape=one_platform if single_platform else as_it_is,
+        skip_foreign=True,  # whoever filled the store chose to; the result lists them
     )
 
 
@@ -116,10 +122,11 @@ def mirror(
     *,
     survey: Survey | None = None,
     single_platform: bool = False,
+    skip_foreign: bool = False,
 ) -> CopyResult:
     """Copy everything in the lock from the upstream registries to another, streaming, without touching disk.
 
-    Options and errors as `push`.
+    Options and errors as `push` and, for foreign layers, `pull`.
     """
     items = mirror_items(entries, upstreams, mapping, platforms, single_platform=single_platform)
     return copy(
@@ -129,6 +136,7 @@ def mirror(
         progress,
         survey=survey or RegistrySurvey(registry),
         reshape=one_platform if single_platform else as_it_is,
+        skip_foreign=skip_foreign,
     )
 
 

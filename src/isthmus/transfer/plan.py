@@ -78,7 +78,10 @@ class BlobPlan:
         self._external: dict[int, Descriptor] = {}  # with addresses of their own, which must be kept
 
     def add(self, number: int, blobs: Sequence[Descriptor], *, whole: bool) -> None:
-        """Note the blobs of an item; `whole` says that the sink has them in the item's repository."""
+        """Note the blobs of an item; `whole` says that the sink has them in the item's repository.
+
+        A registry takes a manifest without its foreign layers, so that of these it says nothing.
+        """
         for blob in blobs:
             key = bytes.fromhex(blob.digest.hex)
             index = self._numbers.get(key)
@@ -88,7 +91,7 @@ class BlobPlan:
                 self._first.append(-1)
                 if blob.urls:
                     self._external[index] = blob
-            self._user.append(-1 - number if whole else number)
+            self._user.append(-1 - number if whole and not blob.is_foreign else number)
             self._next.append(self._first[index])
             self._first[index] = len(self._user) - 1
 

@@ -5,7 +5,8 @@ once, verified while they are written. Not here: the files' formats (`images`, `
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from isthmus.oci import Descriptor, Digest, Manifest, Platform, Reference
 from isthmus.oci.content import CHUNK
 from isthmus.progress import Meter, Progress, silent
 from isthmus.store import Store, StoredReference
-from isthmus.transfer import CopyItem, copy
+from isthmus.transfer import CopyItem, CopyResult, copy
 from isthmus.transfer.archive.choosing import Choice, choose
 from isthmus.transfer.archive.content import Content
 from isthmus.transfer.archive.images import read_images
@@ -55,6 +56,7 @@ class Brought(msgspec.Struct, frozen=True):
     reused: int
     seconds: float
     accepted: tuple[LockEntry, ...] = ()
+    skipped_foreign: tuple[Descriptor, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -66,6 +68,7 @@ class _Moved(msgspec.Struct, frozen=True):
     blobs: int = 0
     bytes: int = 0
     reused: int = 0
+    skipped_foreign: tuple[Descriptor, ...] = ()
 
 
 def bring(
@@ -75,6 +78,7 @@ def bring(
     platforms: Sequence[Platform] = (),
     *,
     accept_new_digest: bool = False,
+    skip_foreign: bool = False,
     dry_run: bool = False,
     jobs: int = 4,
     progress: Progress = silent,
@@ -82,7 +86,8 @@ def bring(
     """Bring the images of docker-archives or OCI archives, plain, gzip or zstd, into the store.
 
     `entries` are the lock's; an image that it knows comes with its digest, or, if the archive cannot give
-    that, only with `accept_new_digest`. `platforms` are the wanted ones; none means all. Raises UsageError
+    that, only with `accept_new_digest`. `platforms` are the wanted ones; none means all. `skip_foreign` is as
+    for `transfer.pull`. Raises UsageError
     (`invalid-input`, `file-not-found`…), VerificationError, IncompleteError (`missing-content`),
     UnreachableError (`io-failed`); what was brought before stays.
     """
@@ -101,7 +106,8 @@ def bring(
             archives.append(BroughtArchive(str(path), tuple(_told(choice) for choice in choices)))
             good = [choice for choice in choices if not choice.problem]
             if not dry_run:
-                moved.append(_copy(good, images.referrers, survey, content, store, jobs, progress))
+                move = partial(copy, sink=store, jobs=jobs, progress=progress, skip_foreign=skip_foreign)
+                moved.append(_copy(good, images.referrers, survey, content, store, move, progress))
             accepted += [choice.accepted for choice in good if choice.accepted]
     return Brought(
         archives=tuple(archives),
@@ -110,6 +116,7 @@ def bring(
         reused=sum(part.reused for part in moved),
         seconds=time.monotonic() - started,
         accepted=tuple(accepted),
+        skipped_foreign=tuple({blob.digest: blob for part in moved for blob in part.skipped_foreign}.values()),
     )
 
 
@@ -124,7 +131,7 @@ def _copy(
     survey: Survey,
     content: Content,
     store: Store,
-    jobs: int,
+    move: Callable[[list[CopyItem]], CopyResult],
     progress: Progress,
 ) -> _Moved:
     """Blobs, then image manifests (by the engine), then indexes, then all names at once."""
@@ -138,7 +145,7 @@ def _copy(
             )
     blobs = {blob.digest: blob for digest in items for blob in content.manifest("", digest).blobs}
     unpacked = _unpack(survey, store, blobs, progress) if survey.is_packed else _Moved()
-    result = copy(list(items.values()), store, jobs, progress)
+    result = move(list(items.values()))
     for choice in choices:
         repository = Reference.parse(choice.name).repository
         for index in choice.assembly.indexes:
@@ -148,6 +155,7 @@ def _copy(
         blobs=unpacked.blobs + result.blobs,
         bytes=unpacked.bytes + result.bytes,
         reused=result.skipped - unpacked.blobs,
+        skipped_foreign=result.skipped_foreign,
     )
 
 
