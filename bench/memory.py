@@ -6,6 +6,7 @@ that every step is run once. What comes out at the end is hashed.
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -30,11 +31,12 @@ VOLUMES = 4
 
 @dataclass(frozen=True)
 class Step:
-    """A command, and the directory that it makes."""
+    """A command, the directory that it makes, and what is not needed any more after it."""
 
     name: str
     command: tuple[str | Path, ...]
     product: Path
+    spent: tuple[Path, ...] = ()
 
 
 def run(options: Options) -> Report:
@@ -43,7 +45,7 @@ def run(options: Options) -> Report:
         work = Path(place)
         side = work / "side"
         (side / "tmp").mkdir(parents=True)
-        _require_space(side, 5 * options.size)
+        _require_space(side, 4 * options.size)
         with registry.running(work / "registry") as upstream:
             options.say(f"uploading a blob of {options.size / MIB:.0f} MiB")
             artifact = upload(upstream.address, f"{HOST}/{REPOSITORY}", TAG, options.size)
@@ -51,8 +53,10 @@ def run(options: Options) -> Report:
             for step in _steps(side, upstream, artifact):
                 options.say(step.name)
                 costs[step.name] = {OURS: [_measured(step, side)]}
-        for store in ("inside", "inside-volumes"):
-            layout.check(side / store, [artifact.digest, artifact.blob])
+                if step.spent:
+                    layout.check(step.product, [artifact.digest, artifact.blob])
+                for directory in step.spent:
+                    shutil.rmtree(directory)
     return Report(
         name="memory",
         settings={"blob": options.size, "max_rss": MAX_RSS, "max_disk": MAX_DISK},
@@ -81,21 +85,17 @@ def _steps(side: Path, upstream: Upstream, artifact: BigArtifact) -> list[Step]:
     signed = ("--store", side / "store", "--lock", lock, "--sign", keys / "isthmus.key")
     volume_size = ("--volume-size", str(max(artifact.size // VOLUMES, MIB)))
     key = ("--key", keys / "isthmus.pub")
-    return [
-        Step("pull", pull, side / "store"),
-        Step("pack", (isthmus, "pack", "--out", side / "bundle", *signed), side / "bundle"),
-        Step("unpack", (isthmus, "unpack", side / "bundle", "--store", side / "inside", *key), side / "inside"),
-        Step(
-            "pack in volumes",
-            (isthmus, "pack", "--out", side / "volumes", *signed, *volume_size),
-            side / "volumes",
-        ),
-        Step(
-            "unpack from volumes",
-            (isthmus, "unpack", side / "volumes", "--store", side / "inside-volumes", *key),
-            side / "inside-volumes",
-        ),
-    ]
+
+    def crossing(suffix: str, options: tuple[str | Path, ...]) -> tuple[Step, Step]:
+        bundle, inside = side / f"bundle{suffix}", side / f"inside{suffix}"
+        return (
+            Step(f"pack{suffix}", (isthmus, "pack", "--out", bundle, *signed, *options), bundle),
+            Step(
+                f"unpack{suffix}", (isthmus, "unpack", bundle, "--store", inside, *key), inside, (bundle, inside)
+            ),
+        )
+
+    return [Step("pull", pull, side / "store"), *crossing("", ()), *crossing(" in volumes", volume_size)]
 
 
 def _measured(step: Step, side: Path) -> Cost:
