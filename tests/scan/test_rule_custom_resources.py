@@ -182,5 +182,32 @@ def test_driver_images_depend_on_the_nodes(find: Find) -> None:
     assert len(found.unresolved) == 1
 
 
+def test_patterns_in_policies_are_no_pods(find: Find) -> None:
+    containers = "[{image: 'eu.foo.io/* | bar.io/*'}, {image: 'quay.io/a/b:1'}]"
+    pattern = f"{{validate: {{pattern: {{spec: {{containers: {containers}}}}}}}}}"
+    found = find(resource("kyverno.io/v1", "ClusterPolicy", f"{{rules: [{pattern}]}}"))
+    assert (found.references, found.unresolved) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("param", "how"),
+    [
+        ("{name: IMAGE, value: 'quay.io/me/built:1'}", "possible"),
+        ("{name: BUILDER_IMAGE, value: 'quay.io/me/built:1'}", "likely"),
+        ("{name: image, default: 'quay.io/me/built:1'}", "likely"),
+    ],
+)
+def test_parameters_of_pipelines(names: Names, param: str, how: str) -> None:
+    assert names(resource("tekton.dev/v1", "PipelineRun", f"{{params: [{param}]}}")) == {"quay.io/me/built:1": how}
+
+
+def test_thanos_beside_prometheus(find: Find) -> None:
+    spec = "{image: quay.io/p/p:1, thanos: {%s}}"
+    with_version = find(resource("monitoring.coreos.com/v1", "Prometheus", spec % "version: v0.39.2"))
+    assert "quay.io/thanos/thanos:v0.39.2" in {ref.name for ref in with_version.references}
+    assert find(resource("monitoring.coreos.com/v1", "Prometheus", spec % "x: 1")).unresolved
+    assert not find(resource("monitoring.coreos.com/v1", "Prometheus", "{image: quay.io/p/p:1}")).unresolved
+
+
 def test_values_files(names: Names) -> None:
     assert names("app: {image: {repository: quay.io/a/b, tag: '1'}}\nother: x\n") == {"quay.io/a/b:1": "likely"}

@@ -231,6 +231,20 @@ def test_files(find: Find, text: str, expected: str) -> None:
     assert not found.endpoints
 
 
+def test_placeholders_are_items(find: Find) -> None:
+    found = find(pod("command: [sh, -c, 'opensearch-plugin install -b set-me']", "o/opensearch:2.19.4"))
+    assert not [ref for ref in found.references if ref.kind == "file"]
+    (item,) = found.unresolved
+    assert "set-me" in item.what
+
+
+def test_registries_that_policies_ask(find: Find) -> None:
+    rule = "{imageReferences: ['ghcr.io/a/*', '*', 'docker.io/*'], rekor: {ignoreTlog: true}}"
+    found = find(resource("kyverno.io/v1", "ClusterPolicy", f"{{rules: [{{verifyImages: [{rule}]}}]}}"))
+    assert {endpoint.url for endpoint in found.endpoints} == {"https://ghcr.io/", "https://docker.io/"}
+    assert not found.references
+
+
 def test_gitops(find: Find) -> None:
     found = find(
         resource("source.toolkit.fluxcd.io/v1", "OCIRepository", "{url: 'oci://ghcr.io/a/b', ref: {tag: 1.0.0}}")

@@ -24,13 +24,17 @@ _PAIR_VALUES = ("value", "default")
 
 
 class Mention(msgspec.Struct, frozen=True):
-    """Text that names an image, as far as its key and looks tell; `pattern` is its path without numbers."""
+    """Text that names an image, as far as its key and looks tell.
+
+    `pattern` is its path without numbers, `key` the name that it stands under.
+    """
 
     path: str
     text: str
     confidence: Confidence
     pattern: tuple[str, ...] = ()
     note: str = ""
+    key: str = ""
 
 
 def mentions(data: Any, path: str = "") -> Iterator[Mention]:
@@ -103,6 +107,6 @@ def _text(key: str, text: str, path: str, pattern: tuple[str, ...]) -> Iterator[
     if seen is Look.NONE:
         return
     if names_image(key):
-        yield Mention(path, text, "possible" if seen is Look.WEAK else "likely", pattern)
+        yield Mention(path, text, "possible" if seen is Look.WEAK else "likely", pattern, key=key)
     elif seen is Look.STRONG and not is_policy(key):
         yield Mention(path, text, "possible", pattern, "looks like an image, the key does not say so")

@@ -57,8 +57,9 @@ class View:
 
     @cached_property
     def pods(self) -> list[PodSpec]:
-        """Every pod specification in the document."""
-        return list(pod_specs(self.document))
+        """Every pod specification in the document; those in policies are patterns."""
+        document = self.document
+        return [] if is_ignored(document.group, document.kind) else list(pod_specs(document))
 
     @cached_property
     def containers(self) -> list[Container]:

@@ -17,11 +17,13 @@ from isthmus.scan.fields import pattern, select, text_of
 from isthmus.scan.recognise import Look, look
 from isthmus.scan.settings import Mention, mentions
 from isthmus.scan.view import View
+from isthmus.scan.words import words
 
 RULE = "custom-resource"
 FIELD_RULE = "custom-resource-field"
 VALUES_RULE = "values"
 
+_OUTPUT = frozenset({"image", "name", "url", "ref", "reference", "output", "target", "destination", "app"})
 _VARIABLE = re.compile(r"\$\(|\{\{|\$\{")
 
 
@@ -88,8 +90,11 @@ def _mentioned(view: View, mention: Mention, group: str, kind: str) -> Iterator[
             if mention.path.startswith(f"{place}.") and not mention.path.startswith(f"{place}.manager"):
                 yield from _suffixed(view, mention)
                 return
-    found = view.image(mention.text, view.finding(mention.path, RULE, mention.confidence, note=mention.note))
-    if isinstance(found, Ref) and mention.confidence == "possible" and look(mention.text) is not Look.NONE:
+    confidence, note = mention.confidence, mention.note
+    if group == "tekton.dev" and mention.pattern[-1:] == ("value",) and set(words(mention.key)) <= _OUTPUT:
+        confidence, note = "possible", "as a parameter of this name is mostly what a pipeline builds"
+    found = view.image(mention.text, view.finding(mention.path, RULE, confidence, note=note))
+    if isinstance(found, Ref) and confidence == "possible" and look(mention.text) is not Look.NONE:
         yield Doubtful(found, group, kind, mention.pattern)
     else:
         yield found

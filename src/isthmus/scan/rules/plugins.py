@@ -19,6 +19,9 @@ _INSTALL = re.compile(
     r"\b(opensearch|elasticsearch|opensearch-dashboards|kibana|logstash)-plugin\s+install\s+([^;&|\n]+)"
 )
 _FLAG = re.compile(r"-\S*")
+_PLACEHOLDER = re.compile(
+    r"(?:set|change|replace|fill)[-_]?(?:me|in)(?:[-_].*)?|todo|tbd|example|placeholder|<.*>", re.IGNORECASE
+)
 _OFFICIAL = {
     "opensearch": "https://artifacts.opensearch.org/releases/plugins/{name}/{version}/{name}-{version}.zip",
     "elasticsearch": "https://artifacts.elastic.co/downloads/elasticsearch-plugins/{name}/{name}-{version}.zip",
@@ -52,6 +55,12 @@ def _plugin(
         yield Ref("file", url, (url,), findings=(view.finding(path, RULE, note=NOTE),))
         return
     if name.startswith(("file:", "$", "/", "{")):
+        return
+    if _PLACEHOLDER.fullmatch(name):
+        hint = "set the plugin, or leave it out"
+        yield Item(
+            f"the plugin {name} of {program}", "it stands for something to be set", view.finding(path, RULE), hint
+        )
         return
     version = version_of(text_at(container.data, "image").partition("@")[0].rpartition(":")[2])
     form = _OFFICIAL.get(program)

@@ -7,12 +7,14 @@ that policies compare with, which are no references.
 from collections.abc import Iterator
 
 from isthmus.inventory.model import Endpoint
-from isthmus.scan.addresses import is_url, mappings, without_secrets
+from isthmus.scan.addresses import is_outside, is_url, mappings, without_secrets
 from isthmus.scan.document import list_at, mapping_at, text_at
 from isthmus.scan.view import View, endpoint
 
 RULE = "signature-check"
 _REKOR = "https://rekor.sigstore.dev"
+REGISTRY_NOTE = "Kyverno asks the registry itself, which containerd's mirrors do not reach"
+REGISTRY_ADVICE = "let the policy name the site's registry, and carry the signatures there"
 ADVICE = "set rekor.ignoreTlog (and ctlog.ignoreSCT), or run a transparency log inside"
 
 
@@ -31,6 +33,13 @@ def find(view: View) -> Iterator[Endpoint]:
                 yield endpoint(without_secrets(url), "transparency-log", finding, ADVICE)
 
 
+def _registries(rule: object) -> set[str]:
+    """The hosts of the registries that signatures are looked up in, where the patterns name them."""
+    patterns = [item for item in list_at(rule, "imageReferences") if isinstance(item, str)]
+    hosts = {pattern.partition("/")[0] for pattern in patterns if "/" in pattern}
+    return {host for host in hosts if "." in host and "*" not in host and is_outside(host)}
+
+
 def _kyverno(view: View, rule: object, path: str) -> Iterator[Endpoint]:
     is_ignored, urls = False, set()
     for _, mapping in mappings(rule):
@@ -38,6 +47,9 @@ def _kyverno(view: View, rule: object, path: str) -> Iterator[Endpoint]:
         is_ignored = is_ignored or rekor.get("ignoreTlog") is True
         if is_url(text_at(rekor, "url")):
             urls.add(without_secrets(rekor["url"]))
+    for host in sorted(_registries(rule)):
+        finding = view.finding(f"{path}.imageReferences", RULE, "likely", note=REGISTRY_NOTE)
+        yield endpoint(f"https://{host}/", "signature-registry", finding, REGISTRY_ADVICE)
     if not is_ignored:
         for url in sorted(urls or {_REKOR}):
             yield endpoint(url, "transparency-log", view.finding(path, RULE, "likely"), ADVICE)
