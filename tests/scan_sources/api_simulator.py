@@ -74,7 +74,7 @@ def simulator(recording: Recording, tls: ssl.SSLContext | None = None) -> Iterat
             body = json.dumps(document).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
-            if status == 429:
+            if status in {429, 503}:
                 self.send_header("Retry-After", "0")
             self.end_headers()
             self.wfile.write(body)

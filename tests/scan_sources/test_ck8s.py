@@ -86,6 +86,14 @@ def test_releases_that_are_off_are_scanned_only_when_asked(tmp_path: Path) -> No
     }
 
 
+def test_a_release_of_one_cluster_need_not_render_in_the_other(tmp_path: Path) -> None:
+    only_sc = VALUES + "{{ if not .Values.clusterApi }}{{ fail .Release.Name }}{{ end }}\n"
+    root = make_checkout(tmp_path / "apps", {"helmfile.d/values/web/common.yaml.gotmpl": only_sc})
+    assert [item.what for item in items(scan(root, "cluster=both"))] == ["release web/web"]
+    assert [item.what for item in items(scan(root, "all=true"))] == ["release web/web"]
+    assert len(items(scan(root, "cluster=wc&all=true"))) == 3
+
+
 def test_flavours_are_layers(tmp_path: Path) -> None:
     root = make_checkout(tmp_path / "apps")
     assert set(pods(scan(root, "flavor=prod"))) == {"ck8s:sc web/web-service templates/pod.yaml"}

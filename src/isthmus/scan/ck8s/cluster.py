@@ -22,6 +22,8 @@ from isthmus.scan.helm.request import ChartRequest, Renderer, RenderError, SetKi
 from isthmus.scan.input import read_text
 from isthmus.scan.yaml_reader import parse_all
 
+RULE, RULE_OFF = "render", "render-off"
+"""The rules of items: a release that is on, or off and asked for, does not render."""
 ENVIRONMENTS: Mapping[str, str] = {"sc": "service_cluster", "wc": "workload_cluster"}
 
 
@@ -81,7 +83,9 @@ def _render_release(cluster: _Cluster, release: Release | RenderError) -> Iterat
     try:
         rendered = cluster.renderer.render(_request(cluster, release))
     except (RenderError, IsthmusError) as error:
-        yield _item(f"release {release.title}", label, error)
+        item = _item(f"release {release.title}", label, error)
+        rule = RULE_OFF if release.off else RULE
+        yield msgspec.structs.replace(item, finding=Finding(source=label, rule=rule, note=release.off))
         return
     cluster.seen.extend(template.text for template in rendered if not release.off)
     for found in (*documents(rendered, label), *_hook_documents(cluster, release, label)):
@@ -139,7 +143,7 @@ def _item(what: str, label: str, error: RenderError | IsthmusError) -> Item:
     return Item(
         what=what,
         why=f"it did not render: {error.message}",
-        finding=Finding(source=label, rule="render"),
+        finding=Finding(source=label, rule=RULE),
         hint=error.hint or "give the configuration that it needs with config=CK8S_CONFIG_PATH",
     )
 

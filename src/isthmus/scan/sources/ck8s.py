@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from isthmus.errors import IsthmusError, UsageError
 from isthmus.inventory.model import Item, Ref
-from isthmus.scan.ck8s.cluster import ENVIRONMENTS, Settings, render_cluster
+from isthmus.scan.ck8s.cluster import ENVIRONMENTS, RULE_OFF, Settings, render_cluster
 from isthmus.scan.ck8s.config import Choice, Configuration
 from isthmus.scan.document import Document
 from isthmus.scan.helm.engine import renderer
@@ -57,8 +57,16 @@ def read(spec: SourceSpec) -> Iterator[Document | Item | Ref]:
             engine.close()
 
     with ThreadPoolExecutor(len(clusters)) as pool:
-        for found in pool.map(run, clusters):
-            yield from found
+        found = [thing for things in pool.map(run, clusters) for thing in things]
+    rendered = {thing.source.split(" ")[1] for thing in found if isinstance(thing, Document)}
+    yield from (thing for thing in found if not _is_elsewhere(thing, rendered))
+
+
+def _is_elsewhere(thing: Document | Item | Ref, rendered: set[str]) -> bool:
+    """Whether a release that is off does not render in a cluster because it is of the other one."""
+    if not isinstance(thing, Item) or thing.finding is None or thing.finding.rule != RULE_OFF:
+        return False
+    return thing.finding.source.split(" ")[1] in rendered
 
 
 def _clusters(spec: SourceSpec) -> list[str]:
