@@ -206,6 +206,15 @@ def test_what_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 @needs_sdk
+def test_more_text_than_any_platform_has_is_refused(make_chart: MakeChart) -> None:
+    engine = SdkRenderer()
+    flood = '{{ range until 1000 }}a: {{ repeat 100000 "x" }}\n---\n{{ end }}'
+    with pytest.raises(RenderError, match=r"larger than|crashed|status"):
+        engine.render(ChartRequest(chart=str(make_chart({"templates/flood.yaml": flood}))))
+    engine.close()
+
+
+@needs_sdk
 def test_a_chart_that_hangs_or_eats_memory_ends_alone(make_chart: MakeChart) -> None:
     engine = SdkRenderer(timeout=3, memory=1 << 31)
     try:

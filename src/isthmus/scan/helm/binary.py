@@ -17,7 +17,7 @@ from isthmus.scan.helm.request import ChartRequest, RenderError, Template
 MEMORY_LIMIT = 8 << 30
 PROCESSOR_LIMIT = 300
 CHART_TIMEOUT = 120.0
-MAX_OUTPUT = 256 << 20
+MAX_OUTPUT = 64 << 20
 
 _SOURCE = re.compile(r"^---\n# Source: (.*)$", re.MULTILINE)
 

@@ -25,7 +25,7 @@ PROCESSOR_LIMIT = 600
 START_TIMEOUT = 60.0
 CHART_TIMEOUT = 60.0
 """Seconds for one chart."""
-MAX_ANSWER = 256 << 20
+MAX_ANSWER = 64 << 20
 """Bytes of one answer."""
 
 
