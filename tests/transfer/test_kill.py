@@ -6,6 +6,7 @@ The upstream is the product's own embedded registry.
 import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,15 +63,21 @@ def test_killed_anywhere_and_run_again(tmp_path: Path) -> None:
         longest = time.monotonic() - started
         wanted = visible(tmp_path / "whole")
         killed = 0
-        for number in range(ROUNDS):
-            pull = command("pull", "--store", f"store{number}")
+        for number in range(ROUNDS * 4):
+            store = tmp_path / f"store{number}"
+            pull = command("pull", "--store", str(store))
             process = subprocess.Popen(pull, cwd=tmp_path)
             time.sleep(chance.uniform(0.25, 0.95) * longest)
             os.kill(process.pid, signal.SIGKILL)
-            killed += process.wait() == -signal.SIGKILL
-            store = tmp_path / f"store{number}"
+            in_time = process.wait() == -signal.SIGKILL
+            killed += in_time
+            # On a busy machine the first run may have been slow, and the kills come late.
+            longest *= 1.0 if in_time else 0.9
             if store.exists():
                 assert_nothing_partial(store)
             subprocess.run(pull, cwd=tmp_path, check=True)
             assert visible(store) == wanted
-    assert killed >= ROUNDS // 2, "the kills came too late to say anything"
+            shutil.rmtree(store)
+            if killed == ROUNDS:
+                break
+    assert killed == ROUNDS, "most kills came too late to say anything"
