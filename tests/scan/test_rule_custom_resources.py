@@ -209,5 +209,23 @@ def test_thanos_beside_prometheus(find: Find) -> None:
     assert not find(resource("monitoring.coreos.com/v1", "Prometheus", "{image: quay.io/p/p:1}")).unresolved
 
 
+OPERATOR = """
+apiVersion: v1
+kind: Pod
+metadata: {name: operator}
+spec: {containers: [{image: x/o:1, args: ["--thanos-default-base-image=quay.io/thanos/thanos:v0.39.2"]}]}
+"""
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_the_default_of_an_operator_fills_a_gap(find: Find, is_first: bool) -> None:
+    parts = [OPERATOR, resource("monitoring.coreos.com/v1", "ThanosRuler", "{replicas: 1}")]
+    found = find("---\n".join(parts if is_first else reversed(parts)))
+    (ref,) = (ref for ref in found.references if ref.name == "quay.io/thanos/thanos:v0.39.2")
+    assert (ref.confidence, ref.when, found.unresolved) == ("likely", "always", ())
+    alone = find(OPERATOR)
+    assert [ref.when for ref in alone.references if "thanos" in ref.name] == ["conditional"]
+
+
 def test_values_files(names: Names) -> None:
     assert names("app: {image: {repository: quay.io/a/b, tag: '1'}}\nother: x\n") == {"quay.io/a/b:1": "likely"}

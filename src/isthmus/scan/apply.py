@@ -8,6 +8,7 @@ from typing import Any
 
 from isthmus.scan.crd_schema import image_fields
 from isthmus.scan.document import Document
+from isthmus.scan.facts import SchemaField
 from isthmus.scan.rules import all_rules
 from isthmus.scan.view import View
 
@@ -22,7 +23,8 @@ def apply_rules(document: Document) -> Iterator[Any]:
 
 
 def _view(view: View, depth: int) -> Iterator[Any]:
-    yield from image_fields(view.document)
+    for group, kind, steps in image_fields(view.document):
+        yield SchemaField(group, kind, steps)
     for rule in all_rules():
         yield from rule(view)
     if depth < MAX_NESTING:

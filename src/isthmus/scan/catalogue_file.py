@@ -65,12 +65,16 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FieldImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An image made of a field, such as a version, unless another field names it."""
+    """An image made of a field, such as a version, unless another field names it.
+
+    `default_flag` is the flag of the operator that names the image of objects with neither field.
+    """
 
     field: str
     image: str
     unless: str = ""
     within: str = ""
+    default_flag: str = ""
 
 
 class CustomKind(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -16,7 +16,7 @@ _NO_NAME = re.compile(r"pull|polic|secret|digest of|tag of|version of", re.IGNOR
 
 
 def image_fields(document: Document) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Group, kind and steps of every text field that is an image, where the document is a definition."""
+    """The group, kind and steps of every text field that is an image, where the document is a definition."""
     if document.kind != "CustomResourceDefinition":
         return
     spec = mapping_at(document.data, "spec")

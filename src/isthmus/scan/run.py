@@ -6,17 +6,14 @@ Not here: reading (`sources/`), applying rules (`apply`), merging (`inventory.me
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import msgspec
-
 from isthmus.errors import IsthmusError
 from isthmus.inventory.merge import merge
 from isthmus.inventory.model import Endpoint, Finding, Inventory, Item, Ref
 from isthmus.scan.apply import apply_rules
 from isthmus.scan.catalogue_use import using
-from isthmus.scan.crd_schema import matches
 from isthmus.scan.document import Document
+from isthmus.scan.facts import settle
 from isthmus.scan.input import read_text
-from isthmus.scan.rules.custom_resources import Doubtful
 from isthmus.scan.source import SourceSpec, reader
 from isthmus.scan.sources.manifests import manifest_files, total_size, unread
 from isthmus.scan.worker import Task
@@ -40,7 +37,7 @@ def scan(specs: Iterable[SourceSpec | str], catalogue: Iterable[str] = ()) -> In
     statistics: dict[str, Any] = {"sources": len(parsed), "documents": 0}
     own = tuple(catalogue)
     with using(own):
-        return merge(without_shadows(_decided(_everything(parsed, own, statistics))), statistics)
+        return merge(without_shadows(settle(_everything(parsed, own, statistics))), statistics)
 
 
 def scan_documents(documents: Iterable[Document], catalogue: Iterable[str] = ()) -> Inventory:
@@ -48,34 +45,7 @@ def scan_documents(documents: Iterable[Document], catalogue: Iterable[str] = ())
     held = list(documents)
     found = (thing for document in held for thing in apply_rules(document))
     with using(catalogue):
-        return merge(without_shadows(_decided(found)), {"documents": len(held)})
-
-
-def _decided(found: Iterable[Any]) -> Iterator[Ref | Endpoint | Item]:
-    """What was found, with doubtful references settled by the definitions that came along."""
-    fields: dict[tuple[str, str], set[tuple[str, ...]]] = {}
-    doubtful: list[Doubtful] = []
-    for thing in found:
-        if isinstance(thing, Doubtful):
-            doubtful.append(thing)
-        elif isinstance(thing, tuple):
-            group, kind, steps = thing
-            fields.setdefault((group, kind), set()).add(steps)
-        else:
-            yield thing
-    for doubt in doubtful:
-        if matches(doubt.steps, fields.get((doubt.group, doubt.kind), set())):
-            yield _surer(doubt.ref)
-        else:
-            yield doubt.ref
-
-
-def _surer(ref: Ref) -> Ref:
-    replace = msgspec.structs.replace
-    findings = tuple(
-        replace(finding, confidence="likely", rule="custom-resource-schema") for finding in ref.findings
-    )
-    return replace(ref, findings=findings)
+        return merge(without_shadows(settle(found)), {"documents": len(held)})
 
 
 def without_shadows(found: Iterable[Ref | Endpoint | Item]) -> Iterator[Ref | Endpoint | Item]:

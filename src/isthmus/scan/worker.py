@@ -14,7 +14,7 @@ from isthmus.inventory.model import Endpoint, Item, Ref
 from isthmus.scan.apply import apply_rules
 from isthmus.scan.catalogue_use import using
 from isthmus.scan.document import Document
-from isthmus.scan.rules.custom_resources import Doubtful
+from isthmus.scan.facts import Doubtful, FlagDefault, Gap, SchemaField
 from isthmus.scan.sources.manifests import read_pieces
 from isthmus.scan.yaml_reader import Piece
 
@@ -38,11 +38,14 @@ class Answer(msgspec.Struct, frozen=True):
     endpoints: tuple[Endpoint, ...] = ()
     items: tuple[Item, ...] = ()
     doubtful: tuple[Doubtful, ...] = ()
-    fields: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    fields: tuple[SchemaField, ...] = ()
+    defaults: tuple[FlagDefault, ...] = ()
 
     def things(self) -> list[Any]:
         """Everything that was found, as rules yield it."""
-        return [*self.references, *self.endpoints, *self.items, *self.doubtful, *self.fields]
+        facts = (*self.doubtful, *self.gaps, *self.fields, *self.defaults)
+        return [*self.references, *self.endpoints, *self.items, *facts]
 
 
 def work(task: Task) -> Answer:
@@ -61,7 +64,9 @@ def work(task: Task) -> Answer:
         endpoints=tuple(thing for thing in found if isinstance(thing, Endpoint)),
         items=tuple(thing for thing in found if isinstance(thing, Item)),
         doubtful=tuple(thing for thing in found if isinstance(thing, Doubtful)),
-        fields=tuple(thing for thing in found if isinstance(thing, tuple)),
+        gaps=tuple(thing for thing in found if isinstance(thing, Gap)),
+        fields=tuple(thing for thing in found if isinstance(thing, SchemaField)),
+        defaults=tuple(thing for thing in found if isinstance(thing, FlagDefault)),
     )
 
 

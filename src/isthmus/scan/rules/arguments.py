@@ -9,16 +9,20 @@ from collections.abc import Iterator
 
 from isthmus.inventory.model import Item, Ref, When
 from isthmus.scan.command_line import MAX_SCRIPT, in_script
+from isthmus.scan.facts import FlagDefault
 from isthmus.scan.recognise import Look, look
 from isthmus.scan.view import View
 from isthmus.scan.words import is_for_windows, is_policy, names_image, words
 
 RULE = "argument"
+_DEFAULT = ("default", "base", "image")
 
 
-def find(view: View) -> Iterator[Ref | Item]:
+def find(view: View) -> Iterator[Ref | Item | FlagDefault]:
     """Every image that an argument names."""
     for argument in view.arguments:
+        if words(argument.flag)[-3:] == _DEFAULT and look(argument.value) is Look.STRONG:
+            yield FlagDefault(argument.flag, argument.value)
         for part in _parts(argument.value):
             if flag_names_image(argument.flag, part):
                 when, note = condition(argument.flag)
@@ -49,6 +53,6 @@ def condition(flag: str) -> tuple[When, str]:
     """When an image of this flag is needed."""
     if is_for_windows(flag):
         return "conditional", "only on Windows nodes"
-    if words(flag)[-3:] == ("default", "base", "image"):
+    if words(flag)[-3:] == _DEFAULT:
         return "conditional", "only for objects that name no image of their own"
     return "always", ""

@@ -1,18 +1,17 @@
 """Images in custom resources: fields that are known (certain), or named like one (likely, or possible).
 
 What is only possible becomes likely where the definition of the kind, in the same input, says that the
-field is an image (`run` joins the two). Objects of no kind, such as values files, are read the same way.
+field is an image (`facts` joins the two). Objects of no kind, such as values files, are read the same way.
 Not here: pod specifications inside of them (`pods`).
 """
 
 import re
 from collections.abc import Iterator
 
-import msgspec
-
 from isthmus.inventory.model import Finding, Item, Ref
 from isthmus.scan.catalogue_file import CustomKind
 from isthmus.scan.catalogue_use import catalogue
+from isthmus.scan.facts import Doubtful, Gap
 from isthmus.scan.fields import pattern, select, text_of
 from isthmus.scan.recognise import Look, look
 from isthmus.scan.settings import Mention, mentions
@@ -27,16 +26,7 @@ _OUTPUT = frozenset({"image", "name", "url", "ref", "reference", "output", "targ
 _VARIABLE = re.compile(r"\$\(|\{\{|\$\{")
 
 
-class Doubtful(msgspec.Struct, frozen=True):
-    """A reference that the definition of its kind may yet make likely; `steps` is where it stands."""
-
-    ref: Ref
-    group: str
-    kind: str
-    steps: tuple[str, ...]
-
-
-def find(view: View) -> Iterator[Ref | Item | Doubtful]:
+def find(view: View) -> Iterator[Ref | Item | Doubtful | Gap]:
     """Every image that the object names outside of pod specifications."""
     if view.is_config or not view.trees:
         return
@@ -58,7 +48,7 @@ def _known(group: str, kind: str) -> tuple[CustomKind, ...]:
     return tuple(entry for entry in catalogue().kinds if entry.group == group and kind in entry.kinds)
 
 
-def _fields(view: View, entry: CustomKind) -> Iterator[tuple[Ref | Item, str]]:
+def _fields(view: View, entry: CustomKind) -> Iterator[tuple[Ref | Item | Gap, str]]:
     data = view.document.data
     for field in entry.fields:
         for path, value in select(data, pattern(field)):
@@ -77,7 +67,8 @@ def _fields(view: View, entry: CustomKind) -> Iterator[tuple[Ref | Item, str]]:
         else:
             why = "no field names the image or its version: the operator chooses"
             hint = f"set {made.unless or made.field}, or name the image under platform.add"
-            yield Item(what=view.object_id, why=why, finding=finding, hint=hint), made.field
+            item = Item(what=view.object_id, why=why, finding=finding, hint=hint)
+            yield Gap(made.default_flag, finding, item) if made.default_flag else item, made.field
 
 
 def _mentioned(view: View, mention: Mention, group: str, kind: str) -> Iterator[Ref | Item | Doubtful]:
