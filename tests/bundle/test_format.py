@@ -245,8 +245,8 @@ def test_records_of_a_later_kind_are_checked_and_skipped(tmp_path: Path) -> None
         "requires": [],
         "fill": "",
         "volume_size": None,
-        "parity": {"code": "none"},
-        "volumes": [{"size": 1000, "records": [[2, 0, 0, len(blob)], [4, 7, 9, len(parity)]]}],
+        "later": {"code": "none"},
+        "volumes": [{"size": 1000, "records": [[2, 0, 0, len(blob)], [9, 7, 9, len(parity)]]}],
     }
     size = 1280 + len(canonical(document)) + len(blob) + len(parity) + 3 * 280
     document["volumes"][0]["size"] = size
@@ -256,7 +256,7 @@ def test_records_of_a_later_kind_are_checked_and_skipped(tmp_path: Path) -> None
     headers = [
         (RecordHeader(1, Digest(f"sha256:{bundle.hex()}"), 0, len(raw), len(raw)), raw),
         (RecordHeader(2, Digest(digest), 0, len(blob), len(blob)), blob),
-        (RecordHeader(4, Digest("sha256:" + "5" * 64), 9, 99, len(parity)), parity),
+        (RecordHeader(9, Digest("sha256:" + "5" * 64), 9, 99, len(parity)), parity),
     ]
     index = b""
     for header, payload in headers:

@@ -23,6 +23,7 @@ from isthmus.bundle.manifest import (
     bundle_id,
     canonical,
 )
+from isthmus.bundle.parity import with_parity
 from isthmus.errors import UsageError
 
 MINIMUM_ROOM: Final = 64 * 1024
@@ -47,21 +48,24 @@ class BundlePlan:
         return sum(volume.size for volume in self.manifest.volumes)
 
 
-def fit(manifest: BundleManifest, limit: int | None) -> BundlePlan:
-    """The plan within the limit; where there is none, say the least limit for which there is one."""
-    plan = _try_fit(manifest, limit)
+def fit(manifest: BundleManifest, limit: int | None, parity: float = 0) -> BundlePlan:
+    """The plan within the limit, with so many per cent of parity.
+
+    Where there is none, say the least limit for which there is one.
+    """
+    plan = _try_fit(manifest, limit, parity)
     if isinstance(plan, BundlePlan):
         return plan
     least: BundlePlan | int = plan
     while isinstance(least, int):
-        plan, least = least, _try_fit(manifest, least)
+        plan, least = least, _try_fit(manifest, least, parity)
     raise UsageError(
         "invalid-size",
         f"volumes of {limit} bytes are too small: each carries the manifest, and needs at least {plan} bytes",
     )
 
 
-def _try_fit(manifest: BundleManifest, limit: int | None) -> BundlePlan | int:
+def _try_fit(manifest: BundleManifest, limit: int | None, percent: float) -> BundlePlan | int:
     """Split the blobs so that every volume holds the manifest that describes the split; a size to try instead.
 
     The manifest's size changes the split and the split the manifest's size, so that the size grows until
@@ -73,7 +77,10 @@ def _try_fit(manifest: BundleManifest, limit: int | None) -> BundlePlan | int:
         tables = tuple(
             VolumeTable(tuple(v), volume_size([size, *(record.length for record in v)])) for v in volumes
         )
-        fitted = msgspec.structs.replace(manifest, volumes=tables, volume_size=limit)
+        parity = None
+        if percent and attempt:
+            parity, tables = with_parity(tables, percent, limit, size)
+        fitted = msgspec.structs.replace(manifest, volumes=tables, volume_size=limit, parity=parity)
         raw = canonical(fitted)
         if attempt and len(raw) <= size:
             filled = msgspec.structs.replace(fitted, fill="0" * (size - len(raw)))

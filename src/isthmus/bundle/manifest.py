@@ -104,6 +104,16 @@ class Baseline(msgspec.Struct, frozen=True):
         return {number for run in self.held for number in range(run.first, run.first + run.length)}
 
 
+class Parity(msgspec.Struct, frozen=True):
+    """The code over the first `volumes` volumes: `rows` parity shards of `shard` bytes in each of the stripes."""
+
+    code: Text
+    rows: Annotated[int, msgspec.Meta(ge=1, le=255)]
+    shard: Annotated[int, msgspec.Meta(ge=1, le=256 * 1024)]
+    stripes: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+    volumes: Annotated[int, msgspec.Meta(ge=1, le=256)]
+
+
 class BundleManifest(msgspec.Struct, frozen=True, omit_defaults=True):
     """The whole document; docs/bundle-format.md explains each field. `fill` only makes the size come out even."""
 
@@ -121,7 +131,7 @@ class BundleManifest(msgspec.Struct, frozen=True, omit_defaults=True):
     sequence: Size | None = None
     expires: str | None = None
     baseline: Baseline | None = None
-    parity: dict[str, Any] | None = None
+    parity: Parity | None = None
     encryption: dict[str, Any] | None = None
 
     def held(self) -> set[int]:
@@ -196,6 +206,11 @@ def decode_manifest(raw: bytes) -> BundleManifest:
         raise _damaged(f"the manifest cannot be read: {error.message}") from error
     _check_contents(manifest)
     _check_volumes(manifest, len(raw))
+    if manifest.parity is not None:
+        from isthmus.bundle.parity import parity_fault
+
+        if fault := parity_fault(manifest):
+            raise _damaged(fault)
     return manifest
 
 

@@ -6,7 +6,7 @@ Every OSError becomes an error of ours here. Not here: what the bytes mean (`vol
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -105,3 +105,16 @@ def io_errors(path: Path) -> Iterator[None]:
 def not_plain(path: Path) -> UsageError:
     """Say that a directory, pipe or device is where a file should be."""
     return UsageError("invalid-input", "it is not a plain file", where=str(path))
+
+
+def write_file(path: Path, pieces: Iterable[memoryview]) -> None:
+    """Write a file under its name once it is whole."""
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise failed(error, path) from error
+    with io_errors(path):
+        with open(temporary, "wb") as file:
+            file.writelines(pieces)
+        os.rename(temporary, path)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from isthmus.bundle.beside import check_directory, locked_directory, write_companions
+from isthmus.bundle.encoding import parity_payload
 from isthmus.bundle.fitting import BundlePlan
 from isthmus.bundle.keys import SigningKey
 from isthmus.bundle.layout import pack_record
@@ -162,7 +163,11 @@ class _Packer:
 
     def again(self, shape: Shape) -> None:
         """Write this volume alone, from the beginning."""
-        for digest in {r.header.digest for r in shape.records() if r.segment and r.header.length < r.header.total}:
+        records = shape.records()
+        digests = {r.header.digest for r in records if r.segment and r.header.length < r.header.total}
+        if any(record.is_parity for record in records):
+            digests = {blob.digest for blob in self._plan.manifest.blobs}
+        for digest in digests:
             self._store.verify_blob(digest)
         partial, final = self._place / (shape.file_name + PARTIAL), self._place / shape.file_name
         front = Front()
@@ -202,7 +207,7 @@ class _Packer:
     def _record(self, file: BinaryIO, front: Front, record: Planned) -> None:
         _put(file, front, pack_record(record.header))
         payload = hashlib.sha256()
-        blob = None if record.is_whole else self._spans.begin(record.header)
+        blob = None if record.is_whole or record.is_parity else self._spans.begin(record.header)
         for piece in self._meter.through(self._payload(record)):
             with beside(self._pool, front.hash, piece):
                 payload.update(piece)
@@ -221,6 +226,9 @@ class _Packer:
         """The payload's bytes; fewer than there should be where the store's blob is short."""
         if record.segment is None:
             yield memoryview(self._plan.raw)
+            return
+        if record.is_parity:
+            yield from parity_payload(self._plan.manifest, record.segment, self._store)
             return
         header = record.header
         blob = Descriptor(media_type="application/octet-stream", digest=header.digest, size=header.total)

@@ -53,11 +53,12 @@ def plan_bundle(
     volume_size: int | None = None,
     name: str = "bundle",
     since: Held | None = None,
+    parity: float = 0,
 ) -> BundlePlan:
     """Plan a bundle of these references, or of all that the store has.
 
     With `since`, what the site says it holds is listed and not carried. `volume_size` is the most bytes that a
-    volume may have; volumes that a blob spans are filled exactly.
+    volume may have; volumes that a blob spans are filled exactly. `parity` is in per cent of what is carried.
     Raises UsageError `wrong-usage` (nothing to carry, an unusable name) or `invalid-size` (volumes too
     small; the message says the minimum), IncompleteError `missing-content` with everything that the store
     lacks, VerificationError `damaged-store`.
@@ -72,7 +73,9 @@ def plan_bundle(
     if since is not None:
         baseline = since.baseline(manifest.blobs)
         manifest = msgspec.structs.replace(manifest, baseline=baseline, requires=(BASELINE_FEATURE,))
-    return fit(manifest, volume_size)
+    if not 0 <= parity <= 100:
+        raise UsageError("invalid-size", f"parity is between 0 and 100 per cent, not {parity:g}")
+    return fit(manifest, volume_size, parity)
 
 
 def _all_of(store: Store) -> list[BundleReference]:

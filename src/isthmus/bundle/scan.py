@@ -85,8 +85,9 @@ def _take(
     if head != pack_record(record.header) or file.size < end + TRAILER_SIZE:
         return False
     whole, payload = front.hash.copy(), hashlib.sha256()
-    blob = None if record.is_whole else spans.begin(record.header)
-    if blob is None and not record.is_whole:
+    alone = record.is_whole or record.is_parity
+    blob = None if alone else spans.begin(record.header)
+    if blob is None and not alone:
         return False
     whole.update(head)
     for position in range(start, end, len(buffer)):

@@ -14,6 +14,7 @@ from isthmus.bundle.layout import (
     Entry,
     Footer,
     Header,
+    Kind,
     RecordHeader,
     pack_entry,
     pack_footer,
@@ -21,6 +22,7 @@ from isthmus.bundle.layout import (
     seal_message,
 )
 from isthmus.bundle.manifest import Segment, bundle_id, placed_records
+from isthmus.bundle.parity import record_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,14 @@ class Planned:
     @property
     def is_whole(self) -> bool:
         """Whether the SHA-256 of the payload must be the blob's digest."""
-        return self.header.length == self.header.total and self.header.digest.algorithm == "sha256"
+        header = self.header
+        whole = header.kind != Kind.PARITY and header.length == header.total
+        return whole and header.digest.algorithm == "sha256"
+
+    @property
+    def is_parity(self) -> bool:
+        """Whether it is no blob, nor the manifest."""
+        return self.header.kind == Kind.PARITY
 
     def accepts(self, checksum: bytes) -> bool:
         """Whether a payload with this SHA-256 can be right, as far as the record alone can tell."""
@@ -64,8 +73,12 @@ class Shape:
         """All records in order."""
         result = []
         for placed in placed_records(self.plan.manifest, self.plan.raw, self.number):
-            assert placed.header is not None
-            result.append(Planned(placed.position, placed.header, placed.segment))
+            header, parity = placed.header, self.plan.manifest.parity
+            if header is None:
+                assert placed.segment is not None
+                assert parity is not None
+                header = record_header(placed.segment, parity.rows)
+            result.append(Planned(placed.position, header, placed.segment))
         return result
 
     def tail(self, records: Sequence[Planned], checksums: Sequence[bytes]) -> bytes:

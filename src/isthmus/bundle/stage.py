@@ -5,20 +5,22 @@ intact before, in the same unchanged file, is not read again. Not here: the stor
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from isthmus.bundle.layout import RecordHeader
-from isthmus.bundle.manifest import BundleManifest
-from isthmus.bundle.medium import MediumFile, failed, new_buffer, open_regular
+from isthmus.bundle.layout import Kind, RecordHeader
+from isthmus.bundle.manifest import BundleManifest, Segment
+from isthmus.bundle.medium import MediumFile, failed, new_buffer, open_regular, write_file
 from isthmus.bundle.problems import Problem
 from isthmus.bundle.progress import Meter
 from isthmus.bundle.verifying import DamageReport
 from isthmus.bundle.volume import Readable, Record, Volume, payload
 from isthmus.errors import UsageError, VerificationError
 from isthmus.store import Staging, Store
+
+_PARITY = "parity"
 
 
 class Stage:
@@ -58,6 +60,30 @@ class Stage:
         start, end = header.offset, header.offset + header.length
         holes = self.staging.missing(header.digest, header.total)
         return bool(header.length) and all(hole_end <= start or hole >= end for hole, hole_end in holes)
+
+    def path_of(self, number: int) -> Path | None:
+        """Where a whole blob is, in the store or here."""
+        digest, size = self.manifest.blobs[number]
+        if self._store is not None and self._store.blob_size(digest) == size:
+            return self._store.blob_path(digest)
+        return self.staging.blobs.path(digest) if self.staging.have(digest, size) else None
+
+    def kept_parity(self, row: int) -> Path | None:
+        """The payload of the parity record that begins with this row, if it was kept."""
+        path = self.staging.path / _PARITY / str(row)
+        return path if path.exists() else None
+
+    def keep_parity(self, segment: Segment, pieces: Iterable[memoryview]) -> None:
+        """Keep the payload of a parity record. Raises what reading it raises, and then keeps nothing."""
+        write_file(self.staging.path / _PARITY / str(segment.blob), pieces)
+
+    def take_from_stream(self, file: Readable, record: Record) -> None:
+        """As `take`, but parity is kept too, since it will not be read again."""
+        segment = record.placed.segment
+        if segment is not None and segment.kind == Kind.PARITY and self.manifest.parity:
+            self.keep_parity(segment, self.meter.through(payload(file, record, self._buffer)))
+        else:
+            self.take(file, record)
 
     def take(self, file: Readable, record: Record) -> None:
         """Read, verify and keep one record. Raises VerificationError where it is damaged."""

@@ -19,6 +19,7 @@ from isthmus.bundle.keys import PublicKey
 from isthmus.bundle.layout import Kind
 from isthmus.bundle.manifest import BundleManifest, bundle_id
 from isthmus.bundle.medium import failed
+from isthmus.bundle.mending import keep_parity, mend
 from isthmus.bundle.problems import MissingVolume, Problem, error_for
 from isthmus.bundle.progress import Meter, Progress
 from isthmus.bundle.stage import Stage, payload_bytes, stage_volumes
@@ -35,7 +36,8 @@ _LOCK = "lock"
 class UnpackResult:
     """What is in the store now: the bundle's blobs and bytes, of which `reused` blobs were there before.
 
-    `signed_by` is the given key that verified; `claimed_by` whose signatures are there, verified or not.
+    `rebuilt` blobs were made whole by parity. `signed_by` is the given key that verified; `claimed_by` whose
+    signatures are there, verified or not.
     `missing` is empty: an incomplete bundle is an error.
     """
 
@@ -70,13 +72,19 @@ def unpack(
     them the store is as it was, and what was verified is not read again.
     """
     given = gather(paths, public_keys)
-    error = error_for(given.problems, ())
+    mendable = given.contents is not None and given.contents.manifest.parity is not None
+    fatal = [problem for problem in given.problems if not mendable or problem.code != "damaged-volume"]
+    error = error_for(fatal, ())
     if error is not None or given.contents is None:
         raise error or UsageError("file-not-found", "there is no volume in what was given")
     with _staged(
         given.contents, Path(store_dir), progress, payload_bytes(given.in_order), durable=durable
     ) as stage:
-        return _finish(given, stage_volumes(given.in_order, stage), stage, Path(store_dir), durable=durable)
+        damaged = [*given.problems, *stage_volumes(given.in_order, stage)]
+        rebuilt = mend(given.contents, given.in_order, damaged, stage)
+        if mendable and stage.lacking():
+            keep_parity(given.in_order, stage)
+        return _finish(given, damaged, stage, Path(store_dir), rebuilt, durable=durable)
 
 
 def unpack_stream(
@@ -96,8 +104,9 @@ def unpack_stream(
     file, first, known = start_stream(source, "-", public_keys)
     total = first.manifest.total_bytes()
     with _staged(first.contents, Path(store_dir), progress, total, durable=durable) as stage:
-        given, damaged = read_stream(file, first, public_keys, known, stage.take)
-        return _finish(given, damaged, stage, Path(store_dir), durable=durable)
+        given, damaged = read_stream(file, first, public_keys, known, stage.take_from_stream)
+        rebuilt = mend(first.contents, (), (), stage)
+        return _finish(given, damaged, stage, Path(store_dir), rebuilt, durable=durable)
 
 
 @contextmanager
@@ -119,15 +128,18 @@ def _staged(
 
 
 def _finish(
-    given: VolumeSet, damaged: Sequence[Problem], stage: Stage, store_path: Path, *, durable: bool
+    given: VolumeSet, damaged: Sequence[Problem], stage: Stage, store_path: Path, rebuilt: int, *, durable: bool
 ) -> UnpackResult:
     """Publish what is staged, if that is everything."""
     manifest, place = stage.manifest, stage.staging.path
-    error = error_for(damaged, _still_needed(given, stage))
+    lacking = stage.lacking()
+    if manifest.parity is not None and not lacking:
+        damaged = ()  # whatever it was, it has been rebuilt
+    error = error_for(damaged, _still_needed(given, manifest, lacking))
     if error is not None:
         raise error
-    if lost := stage.lacking():
-        raise _read_again(manifest, lost, place)
+    if lacking:
+        raise _read_again(manifest, lacking, place)
     require_held(manifest, held_by(store_path), store_path, hashed=True)
     moved = _publish(store_path, manifest, stage.staging, durable=durable)
     shutil.rmtree(place, ignore_errors=True)
@@ -136,7 +148,7 @@ def _finish(
         blobs=len(manifest.blobs),
         bytes=sum(blob.size for blob in manifest.blobs),
         reused=len(manifest.blobs) - moved,
-        rebuilt=0,
+        rebuilt=rebuilt,
         missing=(),
         references=len(manifest.references),
         signed_by=given.signed_by,
@@ -175,10 +187,8 @@ def held_by(store: Path) -> Store | None:
         return None
 
 
-def _still_needed(given: VolumeSet, stage: Stage) -> list[MissingVolume]:
+def _still_needed(given: VolumeSet, manifest: BundleManifest, lacking: set[int]) -> list[MissingVolume]:
     """The volumes that were not given and hold something that is not here yet."""
-    lacking = stage.lacking()
-    manifest = stage.manifest
     result = []
     for missing in given.missing:
         records = manifest.volumes[missing.volume - 1].records

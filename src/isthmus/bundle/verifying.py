@@ -1,6 +1,6 @@
 """`verify`: reads every byte of the given volumes, writes nothing, and says what is wrong or missing.
 
-Not here: repairing (parity records are of a later version), and checking the images themselves.
+Not here: repairing (`repair`; here it is only tried, and nothing written), and checking the images themselves.
 """
 
 import os
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from isthmus.bundle.keys import PublicKey
+from isthmus.bundle.layout import Kind
 from isthmus.bundle.medium import new_buffer, open_regular
 from isthmus.bundle.problems import MissingVolume, Problem, error_for
 from isthmus.bundle.progress import Meter, Progress
@@ -21,6 +22,9 @@ from isthmus.errors import IsthmusError, UsageError, VerificationError
 @dataclass(frozen=True, slots=True)
 class Verification:
     """What was found. `references` are those that cannot be had from the intact volumes alone.
+
+    `complete` says that nothing is damaged and no more than parity is missing; `repairable` that parity makes up
+    for all that is damaged or missing.
 
     `signed_by` is the given key that verified, `claimed_by` whose signatures are there, verified or not.
     """
@@ -36,7 +40,7 @@ class Verification:
 
     def error(self) -> IsthmusError | None:
         """The error that this amounts to: status 4 for damage, 3 for missing volumes alone, None if complete."""
-        return error_for(self.damaged, self.missing)
+        return error_for(self.damaged, () if self.complete else self.missing)
 
 
 def verify(
@@ -49,7 +53,9 @@ def verify(
     Raises UsageError `file-not-found` or `invalid-input` (a later version), UnreachableError `io-failed`.
     """
     given = gather(paths, public_keys)
-    return _result(given, list(given.problems) + _read_all(given, progress))
+    damaged, blobs = _read_all(given, progress)
+    damaged = [*given.problems, *damaged]
+    return _result(given, damaged, _repairable(given, damaged, blobs))
 
 
 def verify_stream(
@@ -68,29 +74,55 @@ def verify_stream(
     def take(source: Readable, record: Record) -> None:
         read_record(source, record, spans, buffer, meter)
 
-    return _result(*read_stream(file, first, public_keys, known, take))
+    return _result(*read_stream(file, first, public_keys, known, take), repairable=False)
 
 
-def _result(given: VolumeSet, damaged: list[Problem]) -> Verification:
+def _repairable(given: VolumeSet, damaged: Sequence[Problem], blobs: set[int]) -> bool:
+    """Whether parity makes up for these blobs, and for what volumes hold that are not here intact."""
+    from isthmus.bundle.parity import geometry_of
+    from isthmus.bundle.repair import repair
+    from isthmus.bundle.shards import Shards, paths_by_volume
+
+    geometry = geometry_of(given.contents.manifest) if given.contents else None
+    if not (damaged or given.missing) or any(problem.code != "damaged-volume" for problem in damaged):
+        return False
+    if given.contents is None or geometry is None:
+        return False
+    manifest = given.contents.manifest
+    wanted = {number: [(0, manifest.blobs[number].size)] for number in blobs}
+    for number in range(1, geometry.parity.volumes + 1):
+        for record in manifest.volumes[number - 1].records if number not in given.volumes else ():
+            wanted.setdefault(record.blob, []).append((record.offset, record.offset + record.length))
+    shards = Shards(given.contents, geometry, paths_by_volume(given.contents, given.in_order, damaged), None)
+    try:
+        return not repair(shards, wanted, None).lost
+    finally:
+        shards.close()
+
+
+def _result(given: VolumeSet, damaged: list[Problem], repairable: bool) -> Verification:
+    parity = given.contents.manifest.parity if given.contents else None
+    needed = [missing for missing in given.missing if not parity or missing.volume <= parity.volumes]
     names = {name for problem in damaged for name in problem.references}
     names.update(name for volume in given.missing for name in volume.references)
     return Verification(
         bundle=given.in_order[0].bundle if given.volumes else None,
-        complete=not damaged and not given.missing,
+        complete=not damaged and not needed,
         missing=tuple(given.missing),
         damaged=tuple(damaged),
-        repairable=False,
+        repairable=repairable,
         signed_by=given.signed_by,
         claimed_by=given.claimed_by,
         references=tuple(sorted(names)),
     )
 
 
-def _read_all(given: VolumeSet, progress: Progress | None) -> list[Problem]:
+def _read_all(given: VolumeSet, progress: Progress | None) -> tuple[list[Problem], set[int]]:
     meter = Meter(progress, sum(volume.header.size for volume in given.in_order))
     done = 0
     buffer, spans = new_buffer(), Spans()
-    problems = []
+    problems: list[Problem] = []
+    blobs: set[int] = set()
     for volume in given.in_order:
         damage = DamageReport(volume)
         try:
@@ -103,7 +135,8 @@ def _read_all(given: VolumeSet, progress: Progress | None) -> list[Problem]:
         done += volume.header.size
         meter.reach(done, volume.path.name)
         problems.extend(damage.problem())
-    return problems
+        blobs |= damage.blobs()
+    return problems, blobs
 
 
 def _read(
@@ -149,6 +182,13 @@ class DamageReport:
         """Note that nothing of the volume can be used."""
         self._messages.append(message)
         self._whole = True
+
+    def blobs(self) -> set[int]:
+        """The blobs of which something is damaged."""
+        if not self._whole:
+            return self._blobs
+        records = self._volume.manifest.volumes[self._volume.number - 1].records
+        return {record.blob for record in records if record.kind == Kind.BLOB}
 
     def problem(self) -> list[Problem]:
         """The volume's problem, or nothing."""

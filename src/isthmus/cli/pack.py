@@ -43,6 +43,9 @@ MEDIA: Final = {"cd": 734_003_200, "dvd": 4_695_000_000, "bd25": 24_700_000_000,
     metavar="SIZE",
     help="At most so much a volume: 650MB, 4GiB, cd, dvd, bd25, fat32…  [default: one volume]",
 )
+@click.option(
+    "--parity", metavar="PERCENT", help="Add so much that damaged or lost parts can be rebuilt from: 10%."
+)
 @click.option("--again", metavar="VOLUME", help="Write only this volume (number or file name) once more.")
 @click.option("--sign", "key_path", type=click.Path(path_type=Path), help="Sign with this private key.")
 @click.option(
@@ -74,6 +77,7 @@ def command(
     run: Run,
     out: Path,
     volume_size: str | None,
+    parity: str | None,
     again: str | None,
     key_path: Path | None,
     receipts: tuple[Path, ...],
@@ -90,7 +94,7 @@ def command(
     \b
     Examples:
       isthmus pack --out bundle/ --sign keys/isthmus.key
-      isthmus pack --out bundle/ --volume-size 4.7GB --sign keys/isthmus.key
+      isthmus pack --out bundle/ --volume-size dvd --parity 10% --sign keys/isthmus.key
       isthmus pack --out bundle/ --volume-size dvd --again 3 --sign keys/isthmus.key
       isthmus pack --out - --sign keys/isthmus.key | ssh site isthmus unpack - --store /srv/store --key isthmus.pub
       isthmus pack --out update/ --since site.receipt --receipt-key site.pub --sign keys/isthmus.key
@@ -106,7 +110,7 @@ def command(
         references = _references(read_lock(lock_path).references, lock_path, held) if lock_path else None
         config = run.config()
         title = name or (config.platform.name if config else "") or "bundle"
-        plan = plan_bundle(held, references, size, title, since)
+        plan = plan_bundle(held, references, size, title, since, _percent(parity))
         if dry_run:
             document = {
                 "dry_run": True,
@@ -148,6 +152,13 @@ def command(
 def volume_bytes(text: str) -> int:
     """The bytes that a volume may have: a size, or the name of a medium with room left for its file system."""
     return MEDIA.get(text.strip().lower()) or parse_size(text)
+
+
+def _percent(text: str | None) -> float:
+    try:
+        return float(text.strip().removesuffix("%")) if text else 0.0
+    except ValueError:
+        raise UsageError("invalid-size", f"not a percentage: {text!r}", hint="write 10%") from None
 
 
 def _number(volume: str, plan: BundlePlan) -> int:

@@ -46,5 +46,6 @@ def command(run: Run, bundles: tuple[Path, ...], store: Path, keys: tuple[Path, 
         "rebuilt": result.rebuilt,
         "missing": list(result.missing),
     }
-    run.emit(document, f"{store}: {result.blobs} blobs, {human_size(result.bytes)}")
+    rebuilt = f", {result.rebuilt} of them rebuilt from parity" if result.rebuilt else ""
+    run.emit(document, f"{store}: {result.blobs} blobs, {human_size(result.bytes)}{rebuilt}")
     return 0

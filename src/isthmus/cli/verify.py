@@ -73,6 +73,8 @@ def _show(found: Verification) -> None:
     for volume in found.missing:
         click.secho(f"missing: {volume.file} ({human_size(volume.size)})", fg="yellow")
         _list(volume.references)
+    if found.repairable:
+        click.secho("parity makes up for all of that: unpack will rebuild it", fg="green")
     if found.complete:
         click.secho("complete", fg="green")
 
