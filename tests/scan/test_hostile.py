@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from isthmus.errors import UsageError
+from isthmus.scan.document import Document
 from isthmus.scan.input import MAX_FILE, decode, read_text
-from isthmus.scan.run import scan
+from isthmus.scan.run import scan, scan_documents
 from isthmus.scan.yaml_reader import parse_all
 
 BOMB = "a0: &a0 [x, x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 40))
@@ -73,6 +74,53 @@ def test_long_lines_are_read_in_time(tmp_path: Path, text: str) -> None:
     inventory = scan([f"manifests:{file}"])
     assert time.process_time() - started < 2.5
     assert [ref.name for ref in inventory.references] == ["docker.io/x/better:1", "docker.io/x/good:1"]
+
+
+SLOW = {
+    "containers": "docker " * 140_000,
+    "flags": "docker pull " + "--a " * 250_000,
+    "managers": "apk -apk " * 100_000,
+    "kubectl": "kubectl x " * 100_000,
+    "spaces": "a =" + " " * 900_000 + "x" + " " * 90_000 + "y",
+    "words": "a" * 1_000_000,
+    "images": "image" * 200_000,
+    "dashes": "-" * 1_000_000,
+    "slashes": "https://" * 120_000,
+    "dots": "a." * 500_000,
+    "plugins": "opensearch-plugin install " * 38_000,
+    "servers": "server " * 14_000 + " iburst",
+    "lines": "image: \n" * 120_000,
+    "quotes": "'" * 1_000_000,
+    "assignments": "A=quay.io/a/b:1," * 60_000,
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize("key", ["run.sh", "a.yaml", "a.conf"])
+def test_no_text_is_slow_to_search(name: str, key: str) -> None:
+    text = SLOW[name] + "\nimage = 1\n"
+    data = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {key: text}}
+    started = time.process_time()
+    scan_documents([Document("hostile", data)])
+    assert time.process_time() - started < 3
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_no_argument_is_slow_to_search(name: str) -> None:
+    container = {
+        "image": "x/y:1",
+        "args": [SLOW[name], f"--a={SLOW[name]}"],
+        "env": [{"name": "A", "value": SLOW[name]}],
+    }
+    things = {
+        "apiVersion": "x.io/v1",
+        "kind": "T",
+        "spec": {"url": SLOW[name], "image": SLOW[name], SLOW[name]: "x"},
+    }
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [container]}}
+    started = time.process_time()
+    scan_documents([Document("hostile", pod), Document("hostile", things)])
+    assert time.process_time() - started < 4
 
 
 def test_the_rest_of_a_file_is_read(tmp_path: Path) -> None:

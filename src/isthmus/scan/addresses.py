@@ -25,6 +25,7 @@ _TOP_LEVEL = re.compile(
 )
 _PRIVATE = re.compile(r"(?:10|127|169\.254|192\.168|172\.(?:1[6-9]|2[0-9]|3[01])|0)\..*|\[?(?:::1|f[cde].*)\]?")
 MAX_DEPTH = 100
+MAX_HOST = 253
 
 
 class Leaf(msgspec.Struct, frozen=True):
@@ -70,7 +71,7 @@ def is_url(text: str) -> bool:
 def is_outside(url: str) -> bool:
     """Whether an address leads out of the cluster and its site, as far as its name tells."""
     host = host_of(url)
-    if _INSIDE.fullmatch(host) or _PRIVATE.fullmatch(host):
+    if len(host) > MAX_HOST or _INSIDE.fullmatch(host) or _PRIVATE.fullmatch(host):
         return False
     # `prometheus.monitoring` is a service in a namespace.
     return bool(_TOP_LEVEL.fullmatch(host) or _ADDRESS.fullmatch(host))

@@ -14,9 +14,10 @@ from isthmus.scan.paths import index_path
 MAX_SCRIPT = 1 << 20
 _FLAG = re.compile(r"--?([A-Za-z][\w.-]*)(?:=(.*))?", re.DOTALL)
 _IN_TEXT = re.compile(r"""(?:^|[\s"'(\[])--?([A-Za-z][\w.-]*)(?:=|[ \t]+)["']?([^\s"'`;|&<>()\[\]{}\\]+)""")
+# Bounded, because a script may be one long line that was made to be slow to search.
 _PULL = re.compile(
-    r"(?:ctr|crictl|nerdctl|docker|podman|skopeo|crane|img)\b[^\n;|&]*?\b(?:pull|run|create)\s+"
-    r"(?:--?\S+\s+)*([^\s\"'`;|&<>(){}\\-][^\s\"'`;|&<>(){}\\]*)"
+    r"(?:ctr|crictl|nerdctl|docker|podman|skopeo|crane|img)\b[^\n;|&]{0,200}?\b(?:pull|run|create)\s+"
+    r"(?:--?\S{1,200}\s+){0,20}([^\s\"'`;|&<>(){}\\-][^\s\"'`;|&<>(){}\\]*)"
 )
 _BLANK = re.compile(r"\s")
 

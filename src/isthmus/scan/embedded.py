@@ -18,7 +18,7 @@ from isthmus.scan.yaml_reader import parse, split
 
 MAX_TEXT = 4 << 20
 _YAML_LINE = re.compile(r"^[ \t]*(?:- )?[\"']?[A-Za-z_][\w./-]*[\"']?:(?:[ \t]|$)", re.MULTILINE)
-_PROPERTY = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][\w.-]*)[ \t]*=[ \t]*(.*?)[ \t]*$", re.MULTILINE)
+_PROPERTY = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][\w.-]*)[ \t]*=(.*)$", re.MULTILINE)
 _HAS_PROPERTY = re.compile(r"^[ \t]*(?:export[ \t]+)?[A-Za-z_][\w.-]*[ \t]*=", re.MULTILINE)
 # Large texts that hold none of these words hold nothing that a rule looks for, and need no parsing.
 _OF_INTEREST = re.compile(
@@ -81,7 +81,9 @@ def trees_in(text: str, path: str, name: str = "") -> Iterator[Tree | Text]:
             return
     if _HAS_PROPERTY.search(text):
         yield Tree(
-            inside(path, "props"), {key: _unquote(value) for key, value in _PROPERTY.findall(text)}, "props"
+            inside(path, "props"),
+            {key: _unquote(value.strip()) for key, value in _PROPERTY.findall(text)},
+            "props",
         )
     yield Text(path, text, name)
 

@@ -20,6 +20,7 @@ class Look(IntEnum):
     STRONG = 3
 
 
+MAX_TEXT = 512
 # Hosts are lowercase here, although the grammar knows others: Go types and events look the same otherwise.
 _SHAPE = re.compile(
     r"(?:(?P<host>(?:[a-z0-9-]+\.)+[a-z][a-z0-9-]*(?::[0-9]{1,5})?|localhost(?::[0-9]{1,5})?|"
@@ -43,14 +44,15 @@ _FILE_ENDING = re.compile(
 )
 
 
-@lru_cache(maxsize=65536)
 def look(text: str) -> Look:
     """How much `text` looks like an image reference, apart from `docker://` or `oci://` before it."""
-    text = text.strip()
+    return Look.NONE if len(text) > MAX_TEXT else _look(text.strip())
+
+
+@lru_cache(maxsize=65536)
+def _look(text: str) -> Look:
     if text.startswith(("docker://", "oci://")):
         text = text.partition("://")[2]
-    if len(text) > 512:
-        return Look.NONE
     match = _SHAPE.fullmatch(text)
     if match is None:
         return Look.NONE

@@ -19,6 +19,7 @@ from isthmus.scan.embedded import Text, Tree, config_trees
 from isthmus.scan.groups import is_built_in, is_ignored
 from isthmus.scan.paths import index_path, key_path
 from isthmus.scan.pod_specs import PodSpec, pod_specs
+from isthmus.scan.recognise import MAX_TEXT
 
 CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
 
@@ -173,7 +174,7 @@ def reference(text: str, finding: Finding, kind: Kind = "image") -> Ref | Item:
     """The image or artifact that `text` names, or the item that says why it names none."""
     written = text.strip()
     try:
-        name = _normal(written)
+        name = _normal(written) if len(written) <= MAX_TEXT else str(Reference.parse(written))
     except IsthmusError as error:
         hint = "render what it is a template of, or name the image under platform.add"
         if not any(mark in text for mark in "${<"):

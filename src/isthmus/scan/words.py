@@ -7,6 +7,8 @@
 import re
 from functools import lru_cache
 
+MAX_NAME = 200
+"""Characters; what is longer is no name, and is not kept in memory."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
@@ -37,16 +39,29 @@ _OTHER = POLICY_WORDS | _set("""
 """)
 
 
-@lru_cache(maxsize=65536)
 def words(name: str) -> tuple[str, ...]:
     """The words of a name in any of the usual spellings, in lowercase."""
-    return tuple(word.lower() for word in _WORD.findall(name[:200]))
+    return _words(name[:MAX_NAME])
+
+
+def names_image(name: str) -> bool:
+    """Whether the value under this name is meant to be the name of an image."""
+    return len(name) <= MAX_NAME and _names_image(name)
+
+
+def is_policy(name: str) -> bool:
+    """Whether the name says that its values are compared with, such as an allow-list."""
+    return any(word in POLICY_WORDS for word in words(name))
 
 
 @lru_cache(maxsize=65536)
-def names_image(name: str) -> bool:
-    """Whether the value under this name is meant to be the name of an image."""
-    parts = words(name)
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(word.lower() for word in _WORD.findall(name))
+
+
+@lru_cache(maxsize=65536)
+def _names_image(name: str) -> bool:
+    parts = _words(name)
     if parts[:2] == ("related", "image"):  # the convention of OLM, whatever follows
         return True
     for index, word in enumerate(parts):
@@ -60,12 +75,6 @@ def names_image(name: str) -> bool:
         # RELATED_IMAGE_CEPH_CSI, DEFAULT_IMAGE_NGINX: the image of what follows.
         return not any(part in _ABOUT for part in rest)
     return False
-
-
-@lru_cache(maxsize=65536)
-def is_policy(name: str) -> bool:
-    """Whether the name says that its values are compared with, such as an allow-list."""
-    return any(word in POLICY_WORDS for word in words(name))
 
 
 def is_for_windows(name: str) -> bool:

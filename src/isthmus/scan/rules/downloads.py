@@ -15,15 +15,20 @@ from isthmus.scan.view import View, endpoint
 RULE = "download"
 ADVICE = "serve it inside and change the address, or build it into the image"
 PACKAGE_ADVICE = "build the packages into the image, or serve the package repository inside"
-_FETCH = re.compile(r"\b(?:curl|wget|aria2c|git\s+clone|helm\s+(?:repo\s+add|pull|install)|kubectl\s+\S+.*\s-f)\b")
+_FETCH = re.compile(
+    r"\b(?:curl|wget|aria2c|git\s+clone|helm\s+(?:repo\s+add|pull|install)|kubectl\s+\S{1,100}.{0,300}\s-f)\b"
+)
 _FILE = re.compile(
     r"\.(?:zip|t?gz|tgz|tar|bz2|xz|zst|whl|deb|rpm|apk|jar|json|ya?ml|sh|py|so|wasm|exe|iso|qcow2|bin|img)$"
 )
 _MANAGERS = {
-    "apk": (re.compile(r"\bapk\s+(?:--?\S+\s+)*add\b"), "https://dl-cdn.alpinelinux.org/"),
-    "apt": (re.compile(r"\bapt(?:-get)?\s+(?:--?\S+\s+)*(?:update|install)\b"), "https://deb.debian.org/"),
-    "pip": (re.compile(r"\bpip3?\s+(?:--?\S+\s+)*install\b"), "https://pypi.org/"),
-    "npm": (re.compile(r"\bnpm\s+(?:--?\S+\s+)*(?:install|ci)\b"), "https://registry.npmjs.org/"),
+    "apk": (re.compile(r"\bapk\s+(?:--?\S{1,200}\s+){0,20}add\b"), "https://dl-cdn.alpinelinux.org/"),
+    "apt": (
+        re.compile(r"\bapt(?:-get)?\s+(?:--?\S{1,200}\s+){0,20}(?:update|install)\b"),
+        "https://deb.debian.org/",
+    ),
+    "pip": (re.compile(r"\bpip3?\s+(?:--?\S{1,200}\s+){0,20}install\b"), "https://pypi.org/"),
+    "npm": (re.compile(r"\bnpm\s+(?:--?\S{1,200}\s+){0,20}(?:install|ci)\b"), "https://registry.npmjs.org/"),
     "gem": (re.compile(r"\bgem\s+install\b"), "https://rubygems.org/"),
 }
 _MAX_TEXT = 1 << 20
