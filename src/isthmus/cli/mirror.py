@@ -13,6 +13,7 @@ from isthmus.cli.connecting import (
     upstream_options,
 )
 from isthmus.cli.finding import references_to_lock, scan_platform
+from isthmus.cli.sharding import chosen_shard, shard_options
 from isthmus.cli.targets import (
     copy_document,
     digest_changes,
@@ -38,6 +39,7 @@ from isthmus.transfer.jobs import IMAGE_KINDS
     show_default=True,
     help="The lock; not read where a SOURCE is given.",
 )
+@shard_options
 @target_options
 @skip_foreign_option
 @upstream_options
@@ -46,6 +48,8 @@ def command(
     run: Run,
     sources: tuple[str, ...],
     lock_path: Path,
+    shard: str | None,
+    finish: bool,
     to: str,
     mapping: str,
     upstreams: tuple[str, ...],
@@ -66,7 +70,9 @@ def command(
     Examples:
       isthmus mirror --to registry.site.internal
       isthmus mirror images:extra.txt --to registry.site.internal/mirror --jobs 8
+      isthmus mirror --to registry.site.internal --shard 0/4
     """
+    part = chosen_shard(shard, finish)
     config = run.config()
     options = connection_options(ca, insecure, plain_http, jobs)
     with (
@@ -95,10 +101,14 @@ def command(
                 survey=survey,
                 single_platform=single_platform,
                 skip_foreign=skip_foreign,
+                shard=part,
             )
         images = [(entry.name, entry.digest) for entry in entries if entry.kind in IMAGE_KINDS]
         changes = digest_changes(images, result)
-        run.emit(copy_document(result, target, changes), lambda: show_copy(to, result, changes))
+        document = copy_document(result, target, changes)
+        if not part.is_whole:
+            document["finished"] = result.finished
+        run.emit(document, lambda: show_copy(to, result, changes))
     return 0
 
 

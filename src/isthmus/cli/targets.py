@@ -149,3 +149,5 @@ def show_copy(to: str, result: CopyResult, changes: Sequence[Mapping[str, str]] 
         f"{to}: {result.references} references, {result.blobs} blobs, {human_size(result.bytes)} "
         f"in {result.seconds:.1f} s; {result.mounted} mounted, {result.skipped} there already"
     )
+    if not result.finished:
+        click.echo("manifests and tags are put once the blobs of all shards are there")

@@ -8,16 +8,19 @@ from isthmus.transfer.jobs import mirror, pull, push
 from isthmus.transfer.memory import Memory
 from isthmus.transfer.plan import CopyItem
 from isthmus.transfer.resolve import Failure, Resolution, resolve
+from isthmus.transfer.shard import FINISH, Shard
 from isthmus.transfer.survey import RegistrySurvey
 from isthmus.transfer.upstreams import Upstreams
 
 __all__ = [
+    "FINISH",
     "CopyItem",
     "CopyResult",
     "Failure",
     "Memory",
     "RegistrySurvey",
     "Resolution",
+    "Shard",
     "Upstreams",
     "copy",
     "mirror",

@@ -16,6 +16,7 @@ from isthmus.store import Store, StoredReference
 from isthmus.transfer.engine import CopyResult, copy
 from isthmus.transfer.plan import CopyItem
 from isthmus.transfer.reshape import as_it_is, one_platform
+from isthmus.transfer.shard import WHOLE, Shard
 from isthmus.transfer.survey import RegistrySurvey, Survey
 from isthmus.transfer.upstreams import Upstreams
 
@@ -123,10 +124,11 @@ def mirror(
     survey: Survey | None = None,
     single_platform: bool = False,
     skip_foreign: bool = False,
+    shard: Shard = WHOLE,
 ) -> CopyResult:
     """Copy everything in the lock from the upstream registries to another, streaming, without touching disk.
 
-    Options and errors as `push` and, for foreign layers, `pull`.
+    Options and errors as `push` and, for foreign layers, `pull`. For a `shard`, see `engine.copy`.
     """
     items = mirror_items(entries, upstreams, mapping, platforms, single_platform=single_platform)
     return copy(
@@ -137,6 +139,7 @@ def mirror(
         survey=survey or RegistrySurvey(registry),
         reshape=one_platform if single_platform else as_it_is,
         skip_foreign=skip_foreign,
+        shard=shard,
     )
 
 

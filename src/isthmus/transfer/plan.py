@@ -5,7 +5,7 @@ what is there already (`survey`) and moving (`blob`).
 """
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -107,10 +107,9 @@ class BlobPlan:
     def __len__(self) -> int:
         return len(self._sizes)
 
-    @property
-    def bytes(self) -> int:
-        """The size of all blobs, each counted once."""
-        return sum(self._sizes)
+    def places(self, wanted: Callable[[Digest], bool]) -> Sequence[int]:
+        """The places in the order of those blobs that are wanted."""
+        return array("i", (place for place in range(len(self)) if wanted(self.digest(place))))
 
     def size(self, place: int) -> int:
         """Bytes of the blob at a place in the order."""
@@ -128,15 +127,19 @@ class BlobPlan:
         origins: dict[tuple[int, str], tuple[Source, str]] = {}
         holders: dict[str, None] = {}
         wanted: dict[str, None] = {}
-        for user in reversed(list(self._uses(index))):
-            item = self._items[user if user >= 0 else -1 - user]
+        # In the order of the items, whichever was planned first: a run after a killed one must look first where
+        # that one put the blob.
+        for number, is_whole in sorted(self._uses(index)):
+            item = self._items[number]
             origins[id(item.source), item.source_repository] = (item.source, item.source_repository)
-            (wanted if user >= 0 else holders)[item.sink_repository] = None
+            (holders if is_whole else wanted)[item.sink_repository] = None
         targets = tuple(name for name in wanted if name not in holders)
         return BlobRoute(blob, tuple(origins.values()), targets, next(iter(holders), ""))
 
-    def _uses(self, index: int) -> Iterator[int]:
+    def _uses(self, index: int) -> Iterator[tuple[int, bool]]:
+        """The items that use a blob, by number, and whether they are whole."""
         use = self._first[index]
         while use >= 0:
-            yield self._user[use]
+            user = self._user[use]
+            yield (user, False) if user >= 0 else (-1 - user, True)
             use = self._next[use]
