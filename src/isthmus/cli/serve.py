@@ -20,6 +20,9 @@ from isthmus.inventory.mapping import Mapping, MirrorMap, parse_mapping
 @click.option("--mapping", type=click.Choice(get_args(Mapping)), default="prefix", show_default=True)
 @click.option("--prefix", default="mirror", show_default=True, help="The path before every name.")
 @click.option("--writable", is_flag=True, help="Take pushes and deletions too; makes the store where missing.")
+@click.option("--auth", type=click.Path(path_type=Path), help="Users: an htpasswd file with bcrypt hashes.")
+@click.option("--anonymous-pull", is_flag=True, help="Reading needs no user, in spite of --auth.")
+@click.option("--audit", type=click.Path(path_type=Path), help="Append a JSON line a request to this file.")
 @common_options
 def command(
     run: Run,
@@ -30,6 +33,9 @@ def command(
     mapping: str,
     prefix: str,
     writable: bool,
+    auth: Path | None,
+    anonymous_pull: bool,
+    audit: Path | None,
 ) -> int:
     """Serve the store's images straight from where they are, until stopped; read-only unless told otherwise.
 
@@ -37,15 +43,21 @@ def command(
     /missing. What is pushed (--writable) under a name of the mapping goes where that name leads; any other
     name is the site's own and is kept as localhost/NAME.
 
+    A line of --auth is NAME:HASH as `htpasswd -B` writes it, and may end in the user's rights:
+    NAME:HASH:r=*,rw=localhost/team/*. Certificate, key and users are read again when they change. For
+    monitoring there are /healthz, /readyz and /metrics.
+
     \b
     Examples:
       isthmus serve --store /srv/store --listen 0.0.0.0:443 --tls-cert site.pem --tls-key site.key
-      isthmus serve --writable
+      isthmus serve --writable --auth users.htpasswd --anonymous-pull
     """
     from isthmus.serve import Listen, serve_forever
 
     if bool(tls_cert) != bool(tls_key):
         raise UsageError("wrong-usage", "--tls-cert and --tls-key go together")
+    if anonymous_pull and not auth:
+        raise UsageError("wrong-usage", "--anonymous-pull is for --auth; without users, reading is open")
     host, port = split_address(listen)
     where = store or run.store_path
     names = MirrorMap(mapping=parse_mapping(mapping), prefix=prefix.strip("/"))
@@ -53,7 +65,10 @@ def command(
     def ready(address: str) -> None:
         run.note(f"Serving {where} at {'https' if tls_cert else 'http'}://{address}; Ctrl-C stops.")
 
-    serve_forever(where, names, Listen(host, port, tls_cert, tls_key, writable), ready=ready)
+    options = Listen(
+        host, port, tls_cert, tls_key, writable=writable, auth=auth, anonymous_pull=anonymous_pull, audit=audit
+    )
+    serve_forever(where, names, options, ready=ready)
     return 0
 
 

@@ -1,18 +1,29 @@
-"""The aiohttp application: routes, limits, and what every answer carries. Not here: sockets and threads."""
+"""The aiohttp application: its parts put together, routes, and what every answer carries.
+
+Not here: sockets and threads (`hosting`).
+"""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableSet
+from typing import Any
 
 from aiohttp import web
 
 from isthmus.errors import IsthmusError
 from isthmus.inventory.mapping import MirrorMap
-from isthmus.serve.answers import RefusedError, error_answer, json_answer
+from isthmus.serve.access import CALLER, TOKEN_PATH, Access
+from isthmus.serve.answers import RefusedError, json_answer
+from isthmus.serve.audit import Audit
 from isthmus.serve.catalogue import Catalogue
 from isthmus.serve.links import Links, open_links
+from isthmus.serve.metrics import CONTENT_TYPE, Metrics
 from isthmus.serve.misses import Misses
+from isthmus.serve.observing import observing
+from isthmus.serve.options import Listen
 from isthmus.serve.registry_api import RegistryApi
+from isthmus.serve.users import Users
 from isthmus.serve.writing import Writer
 from isthmus.store import Store
 
@@ -22,75 +33,121 @@ MAX_BODY = 64 * 1024
 MAX_HEADER = 16 * 1024
 """Bytes of a request line and of each header."""
 
+WATCH_SECONDS = 5.0
+"""How often the files of users, of the audit log and of TLS are looked at."""
+
 _log = logging.getLogger("isthmus.serve")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def create_app(store: Store, mapping: MirrorMap, *, writable: bool = False) -> web.Application:
-    """An application that serves a store under the names of a mapping; pushes are taken where `writable`.
+def create_app(
+    store: Store, mapping: MirrorMap, listen: Listen | None = None, silent: MutableSet[Any] | None = None
+) -> web.Application:
+    """An application that serves a store under the names of a mapping, as `listen` says.
 
-    Raises what opening the names raises: `damaged-store`, `mapping-collision`, `io-failed`.
+    Raises what opening the files raises: `damaged-store`, `mapping-collision`, `io-failed`, `invalid-config`,
+    `file-not-found`.
     """
+    listen = listen or Listen()
     misses = Misses()
-    links = open_links(store.path, writable=writable)
+    users = Users(listen.auth) if listen.auth else None
+    audit = Audit(listen.audit) if listen.audit else None
+    links = open_links(store.path, writable=listen.writable)
     catalogue = Catalogue(store, mapping, links)
-    app = web.Application(middlewares=[_errors], client_max_size=MAX_BODY)
-    writer = Writer(catalogue, links) if writable and links is not None else None
+    metrics = Metrics(catalogue, misses)
+    access = Access(users, anonymous_pull=listen.anonymous_pull) if users else None
+    writer = Writer(catalogue, links, access) if listen.writable and links is not None else None
     if writer is not None:
         writer.protect()
-    app.cleanup_ctx.append(_state(links, writer))
-    api = RegistryApi(catalogue, misses, writer)
+    around = observing(metrics, audit, silent if silent is not None else set())
+    app = web.Application(middlewares=[around], client_max_size=MAX_BODY)
+    app.cleanup_ctx.append(_state(links, writer, users, audit))
+    api = RegistryApi(catalogue, misses, writer, access)
     app.router.add_route("*", "/v2", api.handle)
     app.router.add_route("*", "/v2/{rest:.*}", api.handle)
     app.router.add_get("/healthz", _healthz)
-    app.router.add_get("/missing", _missing(catalogue, misses))
+    app.router.add_get("/readyz", _readyz(catalogue, listen))
+    app.router.add_get("/metrics", _metrics(metrics))
+    app.router.add_get("/missing", _missing(catalogue, misses, access))
+    if access is not None:
+        app.router.add_get(TOKEN_PATH, access.issue)
+        app.router.add_post(TOKEN_PATH, access.issue)
     app.on_response_prepare.append(_common_headers)
     return app
 
 
-def _state(links: Links | None, writer: Writer | None) -> Callable[[web.Application], AsyncIterator[None]]:
+def _state(
+    links: Links | None, writer: Writer | None, users: Users | None, audit: Audit | None
+) -> Callable[[web.Application], AsyncIterator[None]]:
     async def context(_app: web.Application) -> AsyncIterator[None]:
-        tidying = asyncio.create_task(writer.tidy_for_ever()) if writer is not None else None
+        tasks = [asyncio.create_task(_watch(users, audit))]
+        if writer is not None:
+            tasks.append(asyncio.create_task(writer.tidy_for_ever()))
         yield
-        if tidying is not None:
-            tidying.cancel()
+        for task in tasks:
+            task.cancel()
         if links is not None:
             links.close()
+        if audit is not None:
+            audit.close()
 
     return context
+
+
+async def _watch(users: Users | None, audit: Audit | None) -> None:
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        try:
+            if users is not None:
+                await asyncio.to_thread(users.reload)
+            if audit is not None:
+                audit.reopen()
+        except IsthmusError as error:
+            _log.error("%s; what was there before stays", error)
 
 
 async def _healthz(_request: web.Request) -> web.StreamResponse:
     return json_answer({"status": "ok"})
 
 
-def _missing(catalogue: Catalogue, misses: Misses) -> _Handler:
+def _readyz(catalogue: Catalogue, listen: Listen) -> _Handler:
     async def handler(_request: web.Request) -> web.StreamResponse:
-        """Forget what came in since it was asked for."""
+        """Whether the store can be read now, and written where that is wanted."""
+        try:
+            await catalogue.names()
+            os.stat(catalogue.store.path / "index.json")
+            if listen.writable and not os.access(catalogue.store.path, os.W_OK):
+                return json_answer({"status": "the store cannot be written"}, status=503)
+        except (IsthmusError, OSError):
+            return json_answer({"status": "the store cannot be read"}, status=503)
+        return json_answer({"status": "ok"})
+
+    return handler
+
+
+def _metrics(metrics: Metrics) -> _Handler:
+    async def handler(_request: web.Request) -> web.StreamResponse:
+        try:
+            text = await metrics.text()
+        except OSError as error:
+            raise RefusedError(503, "UNKNOWN", "the store cannot be read") from error
+        return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
+
+    return handler
+
+
+def _missing(catalogue: Catalogue, misses: Misses, access: Access | None) -> _Handler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        """Forget what came in since it was asked for. Its names are not for everybody."""
+        if access is not None:
+            caller = request[CALLER] = await access.caller(request)
+            access.check_someone(request, caller)
         for wanted in misses.wanted():
             if await catalogue.has(wanted.asked, wanted.namespace, wanted.digest, wanted.tag):
                 misses.forget(wanted)
         return json_answer(misses.document())
 
     return handler
-
-
-@web.middleware
-async def _errors(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Turn refusals and failures into the error bodies of the specification."""
-    try:
-        return await handler(request)
-    except RefusedError as refusal:
-        return error_answer(refusal)
-    except web.HTTPException as error:
-        headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        return error_answer(RefusedError(error.status, "UNSUPPORTED", error.reason, headers))
-    except ConnectionResetError:
-        raise  # nobody is there to be answered
-    except IsthmusError as error:
-        _log.error("%s %s: %s", request.method, request.path, error)
-        # What failed is for the log; paths of this machine are not for whoever asks.
-        return error_answer(RefusedError(500, "UNKNOWN", f"the store cannot be read ({error.code})"))
 
 
 async def _common_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -5,41 +5,26 @@ Always on the stock event loop: others do not implement `sendfile`.
 
 import asyncio
 import logging
-import os
+import resource
 import signal
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
 
-from isthmus.errors import UnreachableError, UsageError
 from isthmus.inventory.mapping import MirrorMap
 from isthmus.oci.content import CHUNK
 from isthmus.serve.app import MAX_HEADER, create_app
+from isthmus.serve.listening import listening, tls_context
+from isthmus.serve.options import Listen
 from isthmus.store import Store
 
 STOP_SECONDS = 30.0
 """How long requests under way may go on after the signal to stop."""
 
 _log = logging.getLogger("isthmus.serve")
-
-
-@dataclass(frozen=True)
-class Listen:
-    """Where to listen; port 0 means any free one. With `certificate` and `key` (PEM files) it is TLS.
-
-    With `writable`, pushes are taken.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 0
-    certificate: Path | None = None
-    key: Path | None = None
-    writable: bool = False
 
 
 def serve_forever(
@@ -53,6 +38,7 @@ def serve_forever(
 
     Raises UsageError `store-not-found`, `invalid-config`, `file-not-found`; UnreachableError `cannot-listen`.
     """
+    _allow_many_files()
     with _open(store, listen) as held, asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         runner.run(_serve(held, mapping, listen, ready, asyncio.Event(), STOP_SECONDS, with_signals=True))
 
@@ -113,6 +99,13 @@ def serving(store: Path, mapping: MirrorMap, listen: Listen | None = None) -> It
         thread.stop()
 
 
+def _allow_many_files() -> None:
+    """As many open files as this user may have: each connection needs one, and each download another."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _open(store: Path, listen: Listen) -> Store:
     if listen.writable:
         return Store.create(store, durable=True)  # whoever was answered must find it again
@@ -129,9 +122,10 @@ async def _serve(
     *,
     with_signals: bool = False,
 ) -> None:
-    context = _tls(listen)
+    context = tls_context(listen)
+    silent: set[object] = set()
     runner = web.AppRunner(
-        create_app(store, mapping, writable=listen.writable),
+        create_app(store, mapping, listen, silent),
         access_log=None,
         read_bufsize=CHUNK,
         max_line_size=MAX_HEADER,
@@ -145,47 +139,9 @@ async def _serve(
         if with_signals:
             for name in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(name, stopping.set)
-        await _listen_on(runner, listen, context)
-        host, port = runner.addresses[0][:2]
-        ready(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-        await stopping.wait()
+        assert runner.server is not None
+        async with listening(runner.server, listen, context, silent) as address:
+            ready(address)
+            await stopping.wait()
     finally:
         await runner.cleanup()
-
-
-async def _listen_on(runner: web.AppRunner, listen: Listen, context: ssl.SSLContext | None) -> None:
-    try:
-        await web.TCPSite(runner, listen.host, listen.port, ssl_context=context, backlog=1024).start()
-    except (OSError, OverflowError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        raise UnreachableError(
-            "cannot-listen", f"listening failed: {reason}", where=f"{listen.host}:{listen.port}"
-        ) from error
-
-
-def _tls(listen: Listen) -> ssl.SSLContext | None:
-    if listen.certificate is None and listen.key is None:
-        return None
-    if listen.certificate is None or listen.key is None:
-        raise UsageError("wrong-usage", "a certificate and its key go together")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        # Without a password function, OpenSSL would ask on the terminal for that of an encrypted key.
-        context.load_cert_chain(listen.certificate, listen.key, password=_no_password)
-    except FileNotFoundError as error:
-        raise UsageError(
-            "file-not-found", "there is no such file", where=f"{listen.certificate}, {listen.key}"
-        ) from error
-    except (ssl.SSLError, OSError, ValueError) as error:
-        raise UsageError(
-            "invalid-config",
-            f"not a certificate and its key: {error}",
-            where=f"{listen.certificate}, {listen.key}",
-        ) from error
-    return context
-
-
-def _no_password() -> str:
-    raise UsageError("invalid-key", "the TLS key is encrypted", hint="give one without a password")

@@ -37,9 +37,11 @@ class Misses:
     def __init__(self) -> None:
         self._counts: dict[Wanted, _Count] = {}
         self._overflow = 0
+        self.total = 0
 
     def add(self, wanted: Wanted) -> None:
         """Something was asked for in vain."""
+        self.total += 1
         now = time.time()
         found = self._counts.get(wanted)
         if found is None:

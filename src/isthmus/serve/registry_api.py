@@ -12,12 +12,14 @@ from aiohttp import web
 from isthmus.errors import IncompleteError
 from isthmus.oci import Descriptor
 from isthmus.oci.descriptor import OCI_INDEX
+from isthmus.serve.access import CALLER, Access
 from isthmus.serve.answers import RefusedError, json_answer
 from isthmus.serve.catalogue import Catalogue
 from isthmus.serve.misses import Misses, Wanted
 from isthmus.serve.names import Names
 from isthmus.serve.sending import manifest_answer, send_blob
-from isthmus.serve.target import Kind, Target, parse_target
+from isthmus.serve.target import TARGET, Kind, Target, parse_target
+from isthmus.serve.users import Action
 from isthmus.serve.writing import Writer
 
 _Handler = Callable[[web.Request, Target], Awaitable[web.StreamResponse]]
@@ -26,9 +28,12 @@ _Handler = Callable[[web.Request, Target], Awaitable[web.StreamResponse]]
 class RegistryApi:
     """Answers requests under `/v2/`."""
 
-    def __init__(self, catalogue: Catalogue, misses: Misses, writer: Writer | None = None) -> None:
+    def __init__(
+        self, catalogue: Catalogue, misses: Misses, writer: Writer | None = None, access: Access | None = None
+    ) -> None:
         self._catalogue = catalogue
         self._writer = writer
+        self._access = access
         self._misses = misses
         self._handlers: dict[Kind, _Handler] = {
             "ping": self._ping,
@@ -45,6 +50,9 @@ class RegistryApi:
         if not is_reading and self._writer is None:
             raise RefusedError(405, "UNSUPPORTED", "this registry is read-only", {"Allow": "GET, HEAD"})
         target = parse_target(request.rel_url.raw_path)
+        request[TARGET] = target
+        if self._access is not None:
+            await self._admit(self._access, request, target, is_writing=not is_reading or target.kind == "upload")
         if self._writer is not None and (not is_reading or target.kind == "upload"):
             return await self._writer.handle(request, target)
         handler = self._handlers.get(target.kind)
@@ -52,12 +60,34 @@ class RegistryApi:
             raise RefusedError(404, "BLOB_UPLOAD_UNKNOWN", "there is no such upload")
         return await handler(request, target)
 
+    async def _admit(self, access: Access, request: web.Request, target: Target, *, is_writing: bool) -> None:
+        """Raise RefusedError where the caller may not do that."""
+        caller = request[CALLER] = await access.caller(request)
+        if not target.name:
+            access.check_someone(request, caller)
+            return
+        names = await self._catalogue.names()
+        action: Action = "pull"
+        if is_writing:
+            full_name = names.home(target.name)
+            is_deletion = request.method == "DELETE" and target.kind != "upload"
+            action = "delete" if is_deletion else "push"
+        else:
+            namespace = _namespace(request)
+            found = self._catalogue.repository(names, target.name, namespace)
+            full_name = found or names.original(target.name, namespace)
+        access.check(request, caller, target.name, full_name, action)
+
     async def _ping(self, _request: web.Request, _target: Target) -> web.StreamResponse:
         return json_answer({})
 
     async def _catalog(self, request: web.Request, _target: Target) -> web.StreamResponse:
         names = await self._catalogue.names()
-        page, headers = _page(request, names.listed)
+        listed = names.listed
+        if self._access is not None:
+            caller = request[CALLER]
+            listed = [name for name in listed if self._access.may_read(caller, names.home(name))]
+        page, headers = _page(request, listed)
         return json_answer({"repositories": page}, headers=headers)
 
     async def _tags(self, request: web.Request, target: Target) -> web.StreamResponse:

@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 from isthmus.errors import UsageError
 from isthmus.oci import Digest
 from isthmus.serve.answers import RefusedError
+from isthmus.serve.noted import request_key
 
 Kind = Literal["ping", "catalog", "tags", "manifests", "blobs", "referrers", "uploads", "upload"]
 
@@ -27,6 +28,10 @@ class Target:
     digest: Digest | None = None
     tag: str = ""
     session: str = ""
+
+
+TARGET = request_key("target", Target)
+"""Where a request keeps what it asks for."""
 
 
 def parse_target(raw_path: str) -> Target:

@@ -9,18 +9,24 @@ import asyncio
 import hashlib
 import os
 import re
+import shutil
 from collections import OrderedDict
+from pathlib import Path
 
 from aiohttp import web
 
-from isthmus.errors import IncompleteError, UsageError, VerificationError
+from isthmus.errors import IncompleteError, UnreachableError, UsageError, VerificationError
 from isthmus.oci import Digest
+from isthmus.serve.access import CALLER, Access
 from isthmus.serve.answers import RefusedError
 from isthmus.serve.bodies import pieces
 from isthmus.serve.catalogue import Catalogue
 from isthmus.serve.links import Links
 from isthmus.serve.target import Target, checked_digest, checked_name
 from isthmus.store import Running, Upload
+
+MIN_FREE = 128 * 1024 * 1024
+"""Bytes of the file system that uploads leave free."""
 
 _RUNNING = 1024  # uploads whose hashes are remembered between chunks; others are read again at their end
 _RANGE = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0-9]{1,18}|\*))?", re.ASCII)
@@ -29,8 +35,9 @@ _RANGE = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0-9]{1,18
 class Uploads:
     """Answers requests under `/v2/NAME/blobs/uploads/`. Raises RefusedError, and what the store raises."""
 
-    def __init__(self, catalogue: Catalogue, links: Links) -> None:
+    def __init__(self, catalogue: Catalogue, links: Links, access: Access | None) -> None:
         self._catalogue = catalogue
+        self._access = access
         self._store = catalogue.store
         self._links = links
         self._running: OrderedDict[str, Running] = OrderedDict()
@@ -97,7 +104,10 @@ class Uploads:
         return web.Response(status=204)
 
     async def _mount(self, request: web.Request, digest: Digest, repository: str) -> bool:
-        """Whether the blob belongs to the repository now. Without `from`, any repository may give it."""
+        """Whether the blob belongs to the repository now.
+
+        Without `from`, any repository may give it that the caller may read.
+        """
         origin = request.query.get("from")
         names = await self._catalogue.names()
         if origin is not None:
@@ -108,6 +118,8 @@ class Uploads:
             others = sorted({name.partition("@")[0].rpartition(":")[0] for name in needed})
             others += sorted(self._links.repositories(digest))
         for other in others:
+            if self._access is not None and not self._access.may_read(request[CALLER], other):
+                continue
             self._store.protect(digest)
             size = await self._catalogue.size(names, other, digest)
             if size is not None and self._store.blob_size(digest) == size:
@@ -142,6 +154,8 @@ class Uploads:
             async for piece in pieces(request):
                 if writing is not None:
                     await writing
+                if _free(self._store.path) - len(piece) < MIN_FREE:
+                    raise RefusedError(507, "SIZE_INVALID", "there is no room for more")
                 writing = asyncio.ensure_future(asyncio.to_thread(upload.write, piece))
         finally:
             if writing is not None:
@@ -156,6 +170,14 @@ class Uploads:
         self._links.remove(repository, [digest], "hidden")
         self._links.add(repository, digest, "blob")
         upload.publish(digest)
+
+
+def _free(path: Path) -> int:
+    """Bytes that may still be written; an upload without an end must not take the last one."""
+    try:
+        return shutil.disk_usage(path).free
+    except OSError as error:
+        raise UnreachableError("io-failed", error.strerror or "disk", where=str(path)) from error
 
 
 def _file(repository: str, session: str) -> str:

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from isthmus.errors import IsthmusError, UnreachableError
 from isthmus.oci.manifest import MAX_MANIFEST_SIZE
+from isthmus.serve.access import Access
 from isthmus.serve.answers import RefusedError
 from isthmus.serve.bodies import read_small
 from isthmus.serve.catalogue import Catalogue
@@ -32,11 +33,11 @@ _Handler = Callable[[web.Request, Target, str], Awaitable[web.Response]]
 class Writer:
     """Answers POST, PATCH, PUT and DELETE, and GET of an upload. Raises RefusedError, or as the store does."""
 
-    def __init__(self, catalogue: Catalogue, links: Links) -> None:
+    def __init__(self, catalogue: Catalogue, links: Links, access: Access | None = None) -> None:
         self._catalogue = catalogue
         self._links = links
         self._pushing = Pushing(catalogue.store, links)
-        uploads = Uploads(catalogue, links)
+        uploads = Uploads(catalogue, links, access)
         self._handlers: dict[tuple[str, str], _Handler] = {
             ("POST", "uploads"): uploads.begin,
             ("GET", "upload"): uploads.status,
