@@ -137,7 +137,7 @@ def test_what_a_source_cannot_read_is_listed(monkeypatch: pytest.MonkeyPatch) ->
         return read
 
     monkeypatch.setattr("isthmus.scan.run.reader", fake)
-    inventory = scan(["manifests:x"])
+    inventory = scan(["images:x"])
     assert len(inventory.references) == 1
     (item,) = inventory.unresolved
     assert (item.what, item.why, item.hint) == ("there", "no such thing", "do this")
