@@ -45,6 +45,8 @@ CODES: Mapping[str, str] = {
     "damaged-volume": "a volume is damaged or truncated",
     "foreign-volume": "a volume belongs to another bundle",
     "baseline-missing": "the site does not hold what an update bundle leaves out, or it is damaged there",
+    "older-bundle": "a bundle is not newer than one that the site has taken, or does not say so",
+    "expired-bundle": "a bundle is older than its makers allow it to be used, or does not say so",
     "damaged-store": "the store holds something other than its names say",
     # 5: outside
     "unreachable": "a host could not be reached",
@@ -55,6 +57,8 @@ CODES: Mapping[str, str] = {
     "rate-limited": "a host asked to be left alone for longer than was allowed for",
     "refused": "a host refused the request",
     "sparse-index": "an index that is carried in part is refused, or cannot become one image",
+    "quota-exceeded": "a project of the registry is full",
+    "immutable-tag": "a rule of the registry forbids to change a tag",
     "protocol": "a host answered with something that the protocol does not allow",
     "io-failed": "reading or writing a file failed (disk full, permission, medium error)",
 }

@@ -16,6 +16,7 @@ from isthmus.bundle.keys import (
 from isthmus.bundle.manifest import BundleManifest, CarriedReference
 from isthmus.bundle.packing import PackedVolume, PackResult, pack, pack_again, pack_stream
 from isthmus.bundle.planning import BundleReference, plan_bundle
+from isthmus.bundle.policy import Policy, load_policy
 from isthmus.bundle.problems import MissingVolume, Problem
 from isthmus.bundle.progress import Progress
 from isthmus.bundle.receipt import Receipt, make_receipt, read_receipt
@@ -33,6 +34,7 @@ __all__ = [
     "MissingVolume",
     "PackResult",
     "PackedVolume",
+    "Policy",
     "Problem",
     "Progress",
     "PublicKey",
@@ -43,6 +45,7 @@ __all__ = [
     "Volume",
     "generate_keys",
     "held_by_all",
+    "load_policy",
     "load_private_key",
     "load_public_key",
     "make_receipt",

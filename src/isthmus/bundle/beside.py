@@ -84,11 +84,13 @@ def _occupied(path: Path, why: str) -> UsageError:
     )
 
 
-def write_companions(place: Path, plan: BundlePlan, key: SigningKey | None, volumes: Mapping[str, str]) -> None:
+def write_companions(
+    place: Path, plan: BundlePlan, keys: Sequence[SigningKey], volumes: Mapping[str, str]
+) -> None:
     """Write the files beside the volumes, `SHA256SUMS` last; `volumes` gives each file's SHA-256."""
     files = {MANIFEST: plan.raw}
-    if key:
-        files[SIGNATURE] = key.sign(plan.raw).value
+    if keys:
+        files[SIGNATURE] = keys[0].sign(plan.raw).value
     sums = {**volumes, **{name: hashlib.sha256(data).hexdigest() for name, data in files.items()}}
     files[CHECKSUMS] = "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()
     for name, data in files.items():

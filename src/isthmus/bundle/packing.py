@@ -17,12 +17,11 @@ from typing import BinaryIO
 from isthmus.bundle.beside import check_directory, locked_directory, write_companions
 from isthmus.bundle.encoding import parity_payload
 from isthmus.bundle.fitting import BundlePlan
-from isthmus.bundle.keys import SigningKey
 from isthmus.bundle.layout import pack_record
 from isthmus.bundle.medium import io_errors, new_buffer
 from isthmus.bundle.progress import Meter, Progress
 from isthmus.bundle.scan import Front, beside, scan
-from isthmus.bundle.shape import Planned, Shape, shapes_of
+from isthmus.bundle.shape import Planned, Shape, Signers, shapes_of, signers_of
 from isthmus.bundle.spans import Spans
 from isthmus.errors import VerificationError
 from isthmus.oci import Descriptor
@@ -61,7 +60,7 @@ def pack(
     plan: BundlePlan,
     store: Store,
     out_dir: str | os.PathLike[str],
-    signing_key: SigningKey | None = None,
+    signing_key: Signers = None,
     progress: Progress | None = None,
 ) -> PackResult:
     """Write the volumes of a plan into a directory, and `manifest.json`, `manifest.sig`, `SHA256SUMS` last.
@@ -78,7 +77,7 @@ def pack(
         for shape in shapes:
             packer.volume(shape)
         volumes = tuple(packer.done)
-        write_companions(place, plan, signing_key, {volume.file: volume.sha256 for volume in volumes})
+        write_companions(place, plan, signers_of(signing_key), {volume.file: volume.sha256 for volume in volumes})
     return _result(plan, volumes)
 
 
@@ -87,7 +86,7 @@ def pack_again(
     number: int,
     store: Store,
     out_dir: str | os.PathLike[str],
-    signing_key: SigningKey | None = None,
+    signing_key: Signers = None,
     progress: Progress | None = None,
 ) -> PackResult:
     """Write one volume of a plan once more, byte for byte, over what there may be of it; nothing else is touched.
@@ -108,7 +107,7 @@ def pack_stream(
     plan: BundlePlan,
     store: Store,
     stream: BinaryIO,
-    signing_key: SigningKey | None = None,
+    signing_key: Signers = None,
     progress: Progress | None = None,
 ) -> PackResult:
     """Write all volumes one after the other into a pipe or onto a tape; nothing stands beside them.

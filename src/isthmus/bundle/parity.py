@@ -20,7 +20,9 @@ from isthmus.oci import Digest
 CODE: Final = "cauchy-256"
 _SMALLEST_SHARD: Final = 4096
 _LARGEST_SHARD: Final = 256 * 1024
+_COLUMNS: Final = 100
 _MOST_COLUMNS: Final = 200
+_FEW_VOLUMES: Final = 25
 _SHARDS_BEFORE_LARGER: Final = 2048
 NO_DIGEST: Final = Digest("sha256:" + "0" * 64)
 
@@ -188,7 +190,7 @@ def with_parity(
     total = sum(payloads)
     if not total:
         return None, tuple(tables)
-    most = min(_MOST_COLUMNS, int(25500 / (100 + percent)))
+    most = min(_COLUMNS if len(tables) <= _FEW_VOLUMES else _MOST_COLUMNS, int(25500 / (100 + percent)))
     if len(tables) > most:
         raise _too_many(len(tables), most)
     shard = _SMALLEST_SHARD
@@ -197,7 +199,9 @@ def with_parity(
     each = most // len(tables)
     stripes = -(-max(-(-size // shard) for size in payloads) // each)
     draft = Geometry(Parity(CODE, 1, shard, stripes, len(tables)), tuple(tables))
-    rows = max(1, -int(-len(draft.columns) * percent // 100))
+    largest = max(-(-draft.shards_in(volume) // stripes) for volume in range(1, len(tables) + 1))
+    whole_volumes = int(len(tables) * percent // 100)
+    rows = max(1, -int(-len(draft.columns) * percent // 100), whole_volumes * largest)
     parity = Parity(CODE, rows, shard, stripes, len(tables))
     row_size = stripes * draft.cell_size
     at_once = rows if limit is None else (limit - volume_size([manifest_size, 0])) // row_size

@@ -16,6 +16,7 @@ from isthmus.bundle.fitting import BundlePlan, fit
 from isthmus.bundle.manifest import (
     BASELINE_FEATURE,
     FORMAT,
+    MAX_SIZE,
     NAME,
     VERSION,
     Blob,
@@ -54,11 +55,15 @@ def plan_bundle(
     name: str = "bundle",
     since: Held | None = None,
     parity: float = 0,
+    sequence: int | None = None,
+    expires: str | None = None,
 ) -> BundlePlan:
     """Plan a bundle of these references, or of all that the store has.
 
     With `since`, what the site says it holds is listed and not carried. `volume_size` is the most bytes that a
     volume may have; volumes that a blob spans are filled exactly. `parity` is in per cent of what is carried.
+    `sequence` grows with every bundle of this name for a site; `expires` (RFC 3339, UTC) ends its use.
+
     Raises UsageError `wrong-usage` (nothing to carry, an unusable name) or `invalid-size` (volumes too
     small; the message says the minimum), IncompleteError `missing-content` with everything that the store
     lacks, VerificationError `damaged-store`.
@@ -75,6 +80,9 @@ def plan_bundle(
         manifest = msgspec.structs.replace(manifest, baseline=baseline, requires=(BASELINE_FEATURE,))
     if not 0 <= parity <= 100:
         raise UsageError("invalid-size", f"parity is between 0 and 100 per cent, not {parity:g}")
+    if sequence is not None and not 0 <= sequence <= MAX_SIZE:
+        raise UsageError("wrong-usage", f"{sequence} is no sequence number")
+    manifest = msgspec.structs.replace(manifest, sequence=sequence, expires=expires)
     return fit(manifest, volume_size, parity)
 
 

@@ -11,6 +11,7 @@ from isthmus.bundle.fitting import BundlePlan
 from isthmus.bundle.keys import SigningKey
 from isthmus.bundle.layout import (
     FOOTER_SIZE,
+    SIGNATURE_SLOTS,
     Entry,
     Footer,
     Header,
@@ -23,6 +24,18 @@ from isthmus.bundle.layout import (
 )
 from isthmus.bundle.manifest import Segment, bundle_id, placed_records
 from isthmus.bundle.parity import record_header
+from isthmus.errors import UsageError
+
+Signers = SigningKey | Sequence[SigningKey] | None
+
+
+def signers_of(keys: Signers) -> tuple[SigningKey, ...]:
+    """The keys that sign, each once. Raises UsageError `wrong-usage` where there are more than slots."""
+    several = (keys,) if isinstance(keys, SigningKey) else tuple(keys or ())
+    signers = tuple({key.public.raw: key for key in several}.values())
+    if len(signers) > SIGNATURE_SLOTS:
+        raise UsageError("wrong-usage", f"at most {SIGNATURE_SLOTS} keys can sign a bundle")
+    return signers
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +70,7 @@ class Shape:
     plan: BundlePlan
     number: int
     header: bytes
-    key: SigningKey | None
+    keys: tuple[SigningKey, ...]
 
     @property
     def file_name(self) -> str:
@@ -88,17 +101,18 @@ class Shape:
             for record, checksum in zip(records, checksums, strict=True)
         )
         bundle, digest = bundle_id(self.plan.raw), hashlib.sha256(index).digest()
-        seal = self.key.sign(seal_message(bundle, self.number, self.size, digest)) if self.key else None
+        seal = self.keys[0].sign(seal_message(bundle, self.number, self.size, digest)) if self.keys else None
         offset = self.size - FOOTER_SIZE - len(index)
         return index + pack_footer(
             Footer(offset, len(index), self.size, digest, bundle, self.number, len(records), seal)
         )
 
 
-def shapes_of(plan: BundlePlan, key: SigningKey | None) -> list[Shape]:
-    """All volumes of a plan; the manifest is signed once."""
+def shapes_of(plan: BundlePlan, keys: Signers) -> list[Shape]:
+    """All volumes of a plan; the manifest is signed by all keys, each volume sealed by the first."""
     manifest, bundle = plan.manifest, bundle_id(plan.raw)
-    signatures = (key.sign(plan.raw),) if key else ()
+    signers = signers_of(keys)
+    signatures = tuple(key.sign(plan.raw) for key in signers)
     result = []
     for number, table in enumerate(manifest.volumes, 1):
         header = Header(
@@ -110,5 +124,5 @@ def shapes_of(plan: BundlePlan, key: SigningKey | None) -> list[Shape]:
             records=len(table.records) + 1,
             signatures=signatures,
         )
-        result.append(Shape(plan, number, pack_header(header), key))
+        result.append(Shape(plan, number, pack_header(header), signers))
     return result

@@ -20,6 +20,7 @@ from isthmus.bundle.layout import Kind
 from isthmus.bundle.manifest import BundleManifest, bundle_id
 from isthmus.bundle.medium import failed
 from isthmus.bundle.mending import keep_parity, mend
+from isthmus.bundle.policy import Gate, Policy, gate
 from isthmus.bundle.problems import MissingVolume, Problem, error_for
 from isthmus.bundle.progress import Meter, Progress
 from isthmus.bundle.stage import Stage, payload_bytes, stage_volumes
@@ -59,24 +60,31 @@ def unpack(
     progress: Progress | None = None,
     *,
     durable: bool = False,
+    policy: Policy | None = None,
+    allow_older: bool = False,
 ) -> UnpackResult:
     """Unpack volumes, or directories of volumes, of one bundle. Progress counts payload bytes.
 
     What the bundle does not carry is hashed in the store; what is not there, or damaged, is listed by
     VerificationError `baseline-missing`, before anything is staged where it is not there at all.
 
-    With `public_keys`, every volume must be signed by one of them. With `durable`, bytes reach the medium
-    before they count. Raises VerificationError (`damaged-volume`, `foreign-volume`, `bad-signature`,
-    `unsigned`) and IncompleteError (`missing-volume`), which name the volumes and the references affected,
-    UsageError (`file-not-found`, `invalid-input`, `store-busy`), UnreachableError `io-failed`. After any of
-    them the store is as it was, and what was verified is not read again.
+    With `public_keys`, every volume must be signed by one of them; with a `policy`, or one that was pinned by an
+    earlier run, by as many as it asks for. `allow_older` lets an older sequence number pass. With
+    `durable`, bytes reach the medium before they count.
+
+    Raises VerificationError (`damaged-volume`, `foreign-volume`, `bad-signature`, `unsigned`, `older-bundle`,
+    `expired-bundle`, `baseline-missing`) and IncompleteError (`missing-volume`), which name the volumes and
+    references affected, UsageError (`file-not-found`, `invalid-input`, `store-busy`), UnreachableError
+    `io-failed`. After any of them the store is as it was, and what was verified is not read again.
     """
-    given = gather(paths, public_keys)
+    guard = gate(Path(store_dir), public_keys, policy, allow_older=allow_older)
+    given = gather(paths, guard.keys)
     mendable = given.contents is not None and given.contents.manifest.parity is not None
     fatal = [problem for problem in given.problems if not mendable or problem.code != "damaged-volume"]
     error = error_for(fatal, ())
     if error is not None or given.contents is None:
         raise error or UsageError("file-not-found", "there is no volume in what was given")
+    guard.admit(given.contents, (slot for volume in given.in_order for slot in volume.header.signatures))
     with _staged(
         given.contents, Path(store_dir), progress, payload_bytes(given.in_order), durable=durable
     ) as stage:
@@ -84,7 +92,7 @@ def unpack(
         rebuilt = mend(given.contents, given.in_order, damaged, stage)
         if mendable and stage.lacking():
             keep_parity(given.in_order, stage)
-        return _finish(given, damaged, stage, Path(store_dir), rebuilt, durable=durable)
+        return _finish(given, damaged, stage, guard, Path(store_dir), rebuilt, durable=durable)
 
 
 def unpack_stream(
@@ -94,6 +102,8 @@ def unpack_stream(
     progress: Progress | None = None,
     *,
     durable: bool = False,
+    policy: Policy | None = None,
+    allow_older: bool = False,
 ) -> UnpackResult:
     """Unpack volumes that come one after the other from a pipe or a tape, as `unpack` does.
 
@@ -101,12 +111,14 @@ def unpack_stream(
     """
     from isthmus.bundle.streaming import read_stream, start_stream
 
-    file, first, known = start_stream(source, "-", public_keys)
+    guard = gate(Path(store_dir), public_keys, policy, allow_older=allow_older)
+    file, first, known = start_stream(source, "-", guard.keys)
+    guard.admit(first.contents, first.header.signatures)
     total = first.manifest.total_bytes()
     with _staged(first.contents, Path(store_dir), progress, total, durable=durable) as stage:
-        given, damaged = read_stream(file, first, public_keys, known, stage.take_from_stream)
+        given, damaged = read_stream(file, first, guard.keys, known, stage.take_from_stream)
         rebuilt = mend(first.contents, (), (), stage)
-        return _finish(given, damaged, stage, Path(store_dir), rebuilt, durable=durable)
+        return _finish(given, damaged, stage, guard, Path(store_dir), rebuilt, durable=durable)
 
 
 @contextmanager
@@ -128,7 +140,14 @@ def _staged(
 
 
 def _finish(
-    given: VolumeSet, damaged: Sequence[Problem], stage: Stage, store_path: Path, rebuilt: int, *, durable: bool
+    given: VolumeSet,
+    damaged: Sequence[Problem],
+    stage: Stage,
+    guard: Gate,
+    store_path: Path,
+    rebuilt: int,
+    *,
+    durable: bool,
 ) -> UnpackResult:
     """Publish what is staged, if that is everything."""
     manifest, place = stage.manifest, stage.staging.path
@@ -141,6 +160,8 @@ def _finish(
     if lacking:
         raise _read_again(manifest, lacking, place)
     require_held(manifest, held_by(store_path), store_path, hashed=True)
+    assert given.contents is not None
+    guard.record(given.contents, verified=given.signed_by is not None)
     moved = _publish(store_path, manifest, stage.staging, durable=durable)
     shutil.rmtree(place, ignore_errors=True)
     return UnpackResult(

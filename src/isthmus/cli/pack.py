@@ -20,6 +20,7 @@ from isthmus.bundle import (
     plan_bundle,
     read_receipt,
 )
+from isthmus.bundle.policy import expiry
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options, parse_size
 from isthmus.cli.output import human_size
 from isthmus.errors import IncompleteError, UsageError
@@ -47,7 +48,15 @@ MEDIA: Final = {"cd": 734_003_200, "dvd": 4_695_000_000, "bd25": 24_700_000_000,
     "--parity", metavar="PERCENT", help="Add so much that damaged or lost parts can be rebuilt from: 10%."
 )
 @click.option("--again", metavar="VOLUME", help="Write only this volume (number or file name) once more.")
-@click.option("--sign", "key_path", type=click.Path(path_type=Path), help="Sign with this private key.")
+@click.option(
+    "--sign",
+    "key_paths",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Sign with this private key; up to 8.",
+)
+@click.option("--sequence", type=click.IntRange(0), help="A number that grows with every bundle for a site.")
+@click.option("--expires", metavar="DATE", help="The site refuses the bundle from then on: 2027-01-31.")
 @click.option(
     "--since",
     "receipts",
@@ -79,7 +88,9 @@ def command(
     volume_size: str | None,
     parity: str | None,
     again: str | None,
-    key_path: Path | None,
+    key_paths: tuple[Path, ...],
+    sequence: int | None,
+    expires: str | None,
     receipts: tuple[Path, ...],
     receipt_keys: tuple[Path, ...],
     store: Path | None,
@@ -102,7 +113,8 @@ def command(
     if str(out) == "-" and (run.as_json or again):
         raise UsageError("wrong-usage", "standard output is the bundle: --json and --again cannot be used with it")
     since = _held(run, receipts, receipt_keys)
-    key = load_private_key(key_path) if key_path else None
+    key = [load_private_key(path) for path in key_paths]
+    until = expiry(expires) if expires else None
     size = volume_bytes(volume_size) if volume_size else None
     if lock_path is None and DEFAULT_LOCK.exists() and store is None:
         lock_path = DEFAULT_LOCK
@@ -110,7 +122,7 @@ def command(
         references = _references(read_lock(lock_path).references, lock_path, held) if lock_path else None
         config = run.config()
         title = name or (config.platform.name if config else "") or "bundle"
-        plan = plan_bundle(held, references, size, title, since, _percent(parity))
+        plan = plan_bundle(held, references, size, title, since, _percent(parity), sequence, until)
         if dry_run:
             document = {
                 "dry_run": True,

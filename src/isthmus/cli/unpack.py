@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from isthmus.bundle import load_public_key, unpack, unpack_stream
+from isthmus.bundle import load_policy, load_public_key, unpack, unpack_stream
+from isthmus.bundle.policy import gate
 from isthmus.cli.command import Run, common_options
 from isthmus.cli.output import human_size
 from isthmus.cli.verify import is_stream
@@ -19,8 +20,22 @@ from isthmus.cli.verify import is_stream
 @click.option(
     "--key", "keys", multiple=True, type=click.Path(path_type=Path), help="Require a signature by this public key."
 )
+@click.option(
+    "--policy",
+    "policy_path",
+    type=click.Path(path_type=Path),
+    help="What this site accepts: keys, threshold, sequence, expiry. Pinned for later runs.",
+)
+@click.option("--allow-older", is_flag=True, help="Take a bundle with an older sequence number.")
 @common_options
-def command(run: Run, bundles: tuple[Path, ...], store: Path, keys: tuple[Path, ...]) -> int:
+def command(
+    run: Run,
+    bundles: tuple[Path, ...],
+    store: Path,
+    keys: tuple[Path, ...],
+    policy_path: Path | None,
+    allow_older: bool,
+) -> int:
     """Bring volumes into a store, in any order, all at once or one after the other; - reads them from a pipe.
 
     The store changes only when the whole bundle is there and verified. What was read before is kept beside
@@ -32,14 +47,15 @@ def command(run: Run, bundles: tuple[Path, ...], store: Path, keys: tuple[Path, 
       ssh outside cat bundle/*.isv | isthmus unpack - --store /srv/store --key isthmus.pub
       isthmus unpack /media/disc2/bundle-0002.isv --store /srv/store --key isthmus.pub
     """
+    policy = load_policy(policy_path) if policy_path else None
     public = [load_public_key(path) for path in keys]
-    if not public:
+    if not public and not gate(store, policy=policy).keys:
         run.note("No --key was given: damage will be found, but not who made this bundle.")
     with run.progress("unpack") as report:
         if is_stream(bundles):
-            result = unpack_stream(sys.stdin.buffer, store, public, report)
+            result = unpack_stream(sys.stdin.buffer, store, public, report, policy=policy, allow_older=allow_older)
         else:
-            result = unpack(bundles, store, public, report)
+            result = unpack(bundles, store, public, report, policy=policy, allow_older=allow_older)
     document = {
         "blobs": result.blobs,
         "bytes": result.bytes,
