@@ -7,12 +7,14 @@ from types import TracebackType
 from typing import Self
 
 from isthmus.oci import Descriptor, Digest, Manifest
-from isthmus.registry import blobs, listing, manifests
+from isthmus.registry import blobs, listing, manifests, web_api
 from isthmus.registry.endpoint import find_place
 from isthmus.registry.options import ConnectionOptions
 from isthmus.registry.referrers import Referrers
 from isthmus.registry.session import Request, Session
 from isthmus.registry.upload import Upload, Uploads
+
+_OK = frozenset({200})
 
 
 class Registry:
@@ -96,6 +98,10 @@ class Registry:
     def catalog(self) -> tuple[str, ...]:
         """All repositories, where the registry tells."""
         return listing.list_repositories(self._session)
+
+    def ask(self, method: str, target: str, body: bytes = b"", accept: frozenset[int] = _OK) -> tuple[int, bytes]:
+        """The status and body of a request to another API on the same host, with our credentials."""
+        return web_api.ask(self._session, method, target, body, accept)
 
     def close(self) -> None:
         """Cancel uploads that nobody goes on with, and close connections."""

@@ -149,6 +149,8 @@ class Response:
         self.status = answer.status
         self.length = answer.length
         """Bytes of the body still to come, where the host said so."""
+        self.secrets: tuple[str, ...] = ()
+        """What the host was sent in its URL and must not be repeated: the parameters of a signed one."""
         self._answer = answer
         self._wire = wire
         self._end = end

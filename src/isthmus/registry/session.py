@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from urllib.parse import parse_qsl
 
 from isthmus.errors import IsthmusError, UnreachableError
 from isthmus.registry import failures
@@ -122,6 +123,10 @@ class Session:
                     self._scheme = self._probe()
         return self.place.origin(self._scheme)
 
+    def basic_authorization(self) -> str:
+        """The Authorization for an API on the same host that does not ask for it; empty without credentials."""
+        return self._auth.basic("")
+
     def close(self) -> None:
         """Close idle connections."""
         self.transport.close()
@@ -159,8 +164,10 @@ class Session:
         """An answer that is neither a redirect nor a demand for other credentials that we have."""
         origin = request.origin or self.origin()
         target = request.target
-        for _ in range(MAX_REDIRECTS + 1):
+        for step in range(MAX_REDIRECTS + 1):
             response = self._authorised(replace(request, target=target), origin)
+            if step:
+                response.secrets = tuple(value for _, value in parse_qsl(target.partition("?")[2]))
             location = response.header("Location")
             if response.status not in _REDIRECTS or request.method not in ("GET", "HEAD") or not location:
                 return response
@@ -228,7 +235,7 @@ class Session:
                 body = response.read(_ERROR_BODY)
             except UnreachableError:
                 body = b""  # the status says enough
-        secrets = self._auth.secrets(request.repository)
+        secrets = (*self._auth.secrets(request.repository), *response.secrets)
         error = failures.from_answer(
             response.status, body, response.origin.authority, retry_after=wait, secrets=secrets
         )

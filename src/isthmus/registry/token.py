@@ -82,6 +82,10 @@ class Authenticator:
             return self._bearer(self._service, repository, self._asked.get(scopes, scopes))
         return self._basic_header(repository) if self._basic else ""
 
+    def basic(self, repository: str) -> str:
+        """Basic authentication, asked for or not; empty where there are no credentials with a name."""
+        return self._basic_header(repository)
+
     def answer(self, challenge: str, origin: Origin, repository: str, scopes: Scopes, used: str) -> str:
         """Another header after a 401 to a request with header `used`; empty where there is no other."""
         if self._fixed:

@@ -18,6 +18,8 @@ from isthmus.transfer.pool import StopFlag
 ATTEMPTS = 5
 FIRST_PAUSE = 0.5
 """Seconds; doubled at every further attempt."""
+LONGEST_PAUSE = 300.0
+"""Seconds; a host that asks for a longer one ends the run with that news."""
 WORTH_ASKING = 1024 * 1024
 """Bytes from which on a question of its own is cheaper than sending a blob that is there already."""
 
@@ -215,7 +217,8 @@ def _may_pass(error: IsthmusError, attempt: int, origins: int) -> bool:
     if attempt >= max(ATTEMPTS, origins):
         return False
     if isinstance(error, UnreachableError):
-        return error.temporary or attempt < origins
+        too_long = error.retry_after is not None and error.retry_after > LONGEST_PAUSE
+        return (error.temporary and not too_long) or attempt < origins
     # A bit that flipped on the way is worth one more try; content that is wrong at its source is not.
     return isinstance(error, VerificationError) and attempt < max(2, origins)
 
@@ -223,6 +226,6 @@ def _may_pass(error: IsthmusError, attempt: int, origins: int) -> bool:
 def _pause(error: IsthmusError, attempt: int) -> float:
     asked = error.retry_after if isinstance(error, UnreachableError) else None
     if asked is not None:
-        return min(asked, 300.0)
+        return min(asked, LONGEST_PAUSE)
     pause: float = FIRST_PAUSE * 2 ** (attempt - 1)
     return pause * (0.5 + random.random())  # noqa: S311  # spreads load, no secret
