@@ -100,7 +100,7 @@ def host_access(config: "Config | None", host: str) -> "RegistryAccess | None":
     name = host.lower()
     access = next((one for key, one in config.platform.registries.items() if key.lower() == name), None)
     site = config.site.registry
-    if not site.host or site.host.rpartition("://")[2].rstrip("/").lower() != name:
+    if not same_host(site.host, host):
         return access
     access = access or RegistryAccess()
     return msgspec.structs.replace(
@@ -109,6 +109,11 @@ def host_access(config: "Config | None", host: str) -> "RegistryAccess | None":
         ca=site.ca or access.ca,
         plain_http=access.plain_http or site.insecure or site.host.startswith("http://"),
     )
+
+
+def same_host(written: str, host: str) -> bool:
+    """Whether `site.registry.host`, which may be a URL, is this `host[:port]`."""
+    return bool(written) and written.rpartition("://")[2].rstrip("/").lower() == host.lower()
 
 
 def connect_upstreams(base: "ConnectionOptions", given: tuple[str, ...], config: "Config | None") -> "Upstreams":

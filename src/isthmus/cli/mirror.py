@@ -18,6 +18,7 @@ from isthmus.cli.targets import (
     copy_document,
     digest_changes,
     open_target,
+    prepare_target,
     show_copy,
     surveying,
     target_options,
@@ -52,6 +53,7 @@ def command(
     finish: bool,
     to: str,
     mapping: str,
+    kind: str | None,
     upstreams: tuple[str, ...],
     platforms: tuple[str, ...],
     jobs: int,
@@ -89,6 +91,7 @@ def command(
             names = [target.name_inside(entry.name) for entry in entries]
             run.emit({"dry_run": True, "names": names}, "\n".join(f"would copy {name}" for name in names))
             return 0
+        prepare_target(run, target, kind, (entry.name for entry in entries if entry.kind in IMAGE_KINDS))
         with surveying(run, target, trust_for, verify) as survey, run.progress("mirror") as report:
             result = mirror(
                 entries,

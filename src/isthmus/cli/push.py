@@ -10,6 +10,7 @@ from isthmus.cli.targets import (
     copy_document,
     digest_changes,
     open_target,
+    prepare_target,
     show_copy,
     surveying,
     target_options,
@@ -28,6 +29,7 @@ def command(
     store: Path | None,
     to: str,
     mapping: str,
+    kind: str | None,
     jobs: int,
     ca: Path | None,
     insecure: bool,
@@ -53,6 +55,7 @@ def command(
             run.emit({"dry_run": True, "names": names}, "\n".join(f"would push {name}" for name in names))
             return 0
         stored = held.references()
+        prepare_target(run, target, kind, (one.name for one in stored))
         with surveying(run, target, trust_for, verify) as survey, run.progress("push") as report:
             result = push(
                 held,

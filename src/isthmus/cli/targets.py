@@ -9,7 +9,7 @@ from typing import Any, get_args
 import click
 
 from isthmus.cli.command import Run, parse_duration
-from isthmus.cli.connecting import connection_options, host_options
+from isthmus.cli.connecting import connection_options, host_options, same_host
 from isthmus.cli.output import human_size
 from isthmus.errors import UsageError
 from isthmus.inventory import mapping as mappings
@@ -46,6 +46,12 @@ def target_options(function: Callable[..., Any]) -> Callable[..., Any]:
             default="prefix",
             show_default=True,
             help=f"prefix keeps the upstream host in the name (below PREFIX, or {DEFAULT_PREFIX}); flat drops it.",
+        ),
+        click.option(
+            "--kind",
+            type=click.Choice(["generic", "harbor"]),
+            help="harbor: make the projects that names need, private unless isthmus.yaml says otherwise.  "
+            "[default: site.registry.kind for that host, else generic]",
         ),
         click.option("--dry-run", is_flag=True, help="Say which names would be written; change nothing."),
         click.option(
@@ -92,6 +98,23 @@ def open_target(
         yield Target(host, registry, mirror_map)
     finally:
         registry.close()
+
+
+def prepare_target(run: Run, target: Target, kind: str | None, names: Iterable[str]) -> None:
+    """Make what the registry needs before names can be written there: the projects of a Harbor."""
+    config = run.config()
+    site = config.site.registry if config else None
+    is_site = site is not None and same_host(site.host, target.host)
+    if (kind or (site.kind if site is not None and is_site else "generic")) != "harbor":
+        return
+    from isthmus.transfer.harbor import ProjectOptions, ensure_projects
+
+    options = ProjectOptions()
+    if site is not None and is_site:
+        options = ProjectOptions(public=site.projects.public, storage_limit=site.projects.storage_limit)
+    repositories = (target.mapping.repository(Reference.parse(name)) for name in names)
+    for project in ensure_projects(target.registry, repositories, options):
+        run.note(f"made the {'public' if options.public else 'private'} project {project}")
 
 
 @contextmanager

@@ -107,6 +107,15 @@ class PlatformSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
     ] = ()
 
 
+class ProjectsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What projects are like that are made in the site's Harbor; those that are there are left alone."""
+
+    public: Annotated[bool, Meta(description="readable by everybody who reaches the registry")] = False
+    storage_limit: Annotated[
+        Annotated[int, Meta(ge=-1)] | None, Meta(description="quota in bytes; -1 for none")
+    ] = None
+
+
 class RegistrySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The registry of the site."""
 
@@ -117,6 +126,7 @@ class RegistrySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
     ca: Annotated[str, Meta(description="file with the certificate authority")] = ""
     auth: Secret | None = None
     insecure: Annotated[bool, Meta(description="speak plain HTTP, or do not check the certificate")] = False
+    projects: ProjectsSection = ProjectsSection()
 
 
 class FilesSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

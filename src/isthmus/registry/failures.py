@@ -77,7 +77,7 @@ def from_answer(
     """What an HTTP status that was not hoped for means, with the registry's own words where it has any."""
     code, message = spoken(body)
     said = redact(": ".join(part for part in (code, message) if part), secrets)[:MESSAGE_LIMIT]
-    kind, text, hint = _meaning(status)
+    kind, text, hint = _project_rule(status, message) or _meaning(status)
     return UnreachableError(
         kind,
         f"{host} {text} (HTTP {status}{': ' + said if said else ''})",
@@ -124,6 +124,21 @@ def _without_beginning(text: str, secret: str) -> str:
         if text.endswith(secret[:length]):
             return text[:-length] + "***"
     return text
+
+
+def _project_rule(status: int, message: str) -> tuple[str, str, str] | None:
+    """What Harbor's rules of a project say in words: the statuses alone would name the credentials."""
+    if "exceed the configured upper limit" in message:
+        return "quota-exceeded", "has no room left for this project", "raise the project's quota, or prune it"
+    if status == 412 and "immutable" in message:
+        return (
+            "immutable-tag",
+            "protects this tag",
+            "a rule of the project forbids to change the tag: change the rule, or give the image a new tag",
+        )
+    if status == 403 and "read only mode" in message:
+        return "refused", "is in read-only mode", "an administrator turns it off, after garbage collection"
+    return None
 
 
 def _meaning(status: int) -> tuple[str, str, str]:
