@@ -2,7 +2,7 @@
 
 import json
 import os
-import time
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,12 @@ def pods(found: list[Document | Item | Ref]) -> dict[str, str]:
         for thing in found
         if isinstance(thing, Document) and thing.kind == "Pod"
     }
+
+
+def processor_seconds() -> float:
+    """Of this process and its children that have ended; unlike the clock, not those of other programs."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def items(found: list[Document | Item | Ref]) -> list[Item]:
@@ -169,9 +175,9 @@ def test_what_is_no_checkout_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.skipif(not os.path.isdir(REAL), reason="ISTHMUS_CK8S_CHECKOUT names no checkout")
 @pytest.mark.parametrize("flavor", ["air-gapped", "prod", "dev"])
 def test_a_real_checkout_renders_whole_and_quickly(flavor: str) -> None:
-    start = time.monotonic()
+    start = processor_seconds()
     found = scan(Path(REAL), f"flavor={flavor}")
-    seconds = time.monotonic() - start
+    seconds = processor_seconds() - start
     assert items(found) == []
     assert len([thing for thing in found if isinstance(thing, Document)]) > 1000
     text = json.dumps([thing.data for thing in found if isinstance(thing, Document)])
