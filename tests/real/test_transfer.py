@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from isthmus.inventory.lock import LockEntry
 from isthmus.inventory.mapping import MirrorMap
 from isthmus.serve import serving
 from tests.real.conftest import StartRegistry
 from tests.real.docker_registry import DockerRegistry
 from tests.real.skopeo import Skopeo
 from tests.transfer.images import API, SHARED, WEB, fill
+from tests.transfer.test_library import HOSTS, example
 
 pytestmark = pytest.mark.real
 
@@ -97,3 +99,23 @@ def test_a_sparse_index_is_refused_with_advice_and_one_platform_goes_instead(
             assert one["digest_changes"] == [{"name": API, "from": manifests[API].digest, "to": child}]
             assert skopeo.digest(f"docker://{registry.address}/{words[0]}/{API}") == child
             assert skopeo.digest(f"docker://{registry.address}/{words[0]}/{WEB}") == manifests[WEB].digest
+
+
+def test_the_library_example_between_registries(
+    tmp_path: Path, docker_registry: StartRegistry, skopeo: Skopeo
+) -> None:
+    manifests = fill(tmp_path / "upstream")
+    registry = docker_registry()
+    with serving(tmp_path / "upstream", MirrorMap(prefix="")) as address:
+        substitutes = {host: f"http://{address}/{host}" for host in HOSTS}
+        entries = [
+            LockEntry(kind="image", name=name, digest=manifests[name].digest) for name in (WEB, API, SHARED)
+        ]
+        bring_to = example("bring_to")
+        first, requests = bring_to(registry.address, entries, substitutes, tmp_path / "state.sqlite")
+        again, more_requests = bring_to(registry.address, entries, substitutes, tmp_path / "state.sqlite")
+    assert first.blobs > 0
+    assert requests > 0
+    assert (again.blobs, again.skipped, more_requests) == (0, first.blobs, 0)
+    for name in (WEB, API, SHARED):
+        assert skopeo.digest(f"docker://{registry.address}/mirror/{name}") == manifests[name].digest
