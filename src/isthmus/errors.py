@@ -45,6 +45,7 @@ CODES: Mapping[str, str] = {
     "damaged-volume": "a volume is damaged or truncated",
     "foreign-volume": "a volume belongs to another bundle",
     "baseline-missing": "the site does not hold what an update bundle leaves out, or it is damaged there",
+    "not-decrypted": "an encrypted volume is for another identity, or damaged",
     "older-bundle": "a bundle is not newer than one that the site has taken, or does not say so",
     "expired-bundle": "a bundle is older than its makers allow it to be used, or does not say so",
     "damaged-store": "the store holds something other than its names say",

@@ -9,12 +9,13 @@ from isthmus.bundle.keys import (
     KeyPaths,
     PublicKey,
     SigningKey,
+    generate_identity,
     generate_keys,
     load_private_key,
     load_public_key,
 )
 from isthmus.bundle.manifest import BundleManifest, CarriedReference
-from isthmus.bundle.packing import PackedVolume, PackResult, pack, pack_again, pack_stream
+from isthmus.bundle.packing import PackedVolume, PackResult, pack, pack_again, pack_encrypted, pack_stream
 from isthmus.bundle.planning import BundleReference, plan_bundle
 from isthmus.bundle.policy import Policy, load_policy
 from isthmus.bundle.problems import MissingVolume, Problem
@@ -43,6 +44,7 @@ __all__ = [
     "UnpackResult",
     "Verification",
     "Volume",
+    "generate_identity",
     "generate_keys",
     "held_by_all",
     "load_policy",
@@ -52,6 +54,7 @@ __all__ = [
     "open_volume",
     "pack",
     "pack_again",
+    "pack_encrypted",
     "pack_stream",
     "plan_bundle",
     "read_receipt",

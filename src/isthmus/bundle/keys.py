@@ -111,6 +111,30 @@ def generate_keys(directory: str | os.PathLike[str], name: str = "isthmus") -> K
     return KeyPaths(private, public, str(PublicKey(key.public_key().public_bytes_raw())))
 
 
+def generate_identity(directory: str | os.PathLike[str], name: str = "isthmus") -> KeyPaths:
+    """Make an age identity, `NAME.age` (only its owner may read it), and its recipient, `NAME.age.pub`.
+
+    The recipient stands for the id. Raises as `generate_keys`, and `wrong-usage` without the extra `age`.
+    """
+    from isthmus.bundle.encryption import new_identity
+
+    if not _NAME.fullmatch(name):
+        raise UsageError("wrong-usage", f"{name[:100]!r} cannot name a key file")
+    identity, recipient = new_identity()
+    place = Path(directory)
+    private, public = place / f"{name}.age", place / f"{name}.age.pub"
+    for path in (private, public):
+        if path.exists():
+            raise _exists(path)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise failed(error, place) from error
+    _write_new(private, f"# public key: {recipient}\n{identity}\n".encode(), 0o600)
+    _write_new(public, f"{recipient}\n".encode(), 0o644)
+    return KeyPaths(private, public, recipient)
+
+
 def load_private_key(path: str | os.PathLike[str]) -> SigningKey:
     """The signing key in an unencrypted PEM file.
 

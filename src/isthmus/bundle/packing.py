@@ -7,23 +7,23 @@ what goes where (`planning`), the bytes around payloads (`shape`), what is there
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from isthmus.bundle.beside import check_directory, locked_directory, write_companions
+from isthmus.bundle.beside import CHECKSUMS, check_directory, locked_directory, replace, write_companions
 from isthmus.bundle.encoding import parity_payload
 from isthmus.bundle.fitting import BundlePlan
 from isthmus.bundle.layout import pack_record
-from isthmus.bundle.medium import io_errors, new_buffer
+from isthmus.bundle.medium import io_errors, new_buffer, open_regular
 from isthmus.bundle.progress import Meter, Progress
 from isthmus.bundle.scan import Front, beside, scan
 from isthmus.bundle.shape import Planned, Shape, Signers, shapes_of, signers_of
 from isthmus.bundle.spans import Spans
-from isthmus.errors import VerificationError
+from isthmus.errors import UsageError, VerificationError
 from isthmus.oci import Descriptor
 from isthmus.store import Store
 
@@ -121,6 +121,31 @@ def pack_stream(
     return _result(plan, tuple(packer.done))
 
 
+def pack_encrypted(
+    plan: BundlePlan,
+    store: Store,
+    out_dir: str | os.PathLike[str],
+    recipients: Sequence[Any],
+    signing_key: Signers = None,
+    progress: Progress | None = None,
+) -> PackResult:
+    """Write each volume encrypted, as `bundle-NUMBER.isv.age`, and `SHA256SUMS` last; no manifest beside them.
+
+    age draws new keys each time: the files are never the same again, and a killed run begins anew. Raises as
+    `pack` does; UsageError `file-exists` where the directory holds a finished bundle.
+    """
+    place = Path(out_dir)
+    with locked_directory(place), ThreadPoolExecutor(1, "isthmus-pack") as pool:
+        if (place / CHECKSUMS).exists() or any(place.glob("*.isv")):
+            raise UsageError("file-exists", "it holds a bundle; pack into an empty directory", where=str(place))
+        packer = _Packer(plan, store, place, pool, progress)
+        for shape in shapes_of(plan, signing_key):
+            packer.encrypted(shape, recipients)
+        volumes = tuple(packer.done)
+        replace(place / CHECKSUMS, "".join(f"{v.sha256}  {v.file}\n" for v in volumes).encode())
+    return _result(plan, volumes)
+
+
 def _result(plan: BundlePlan, volumes: tuple[PackedVolume, ...]) -> PackResult:
     blobs, held = plan.manifest.blobs, len(plan.manifest.held())
     full = sum(blob.size for blob in blobs)
@@ -182,6 +207,26 @@ class _Packer:
             self._fill(stream, shape, front)
             stream.flush()
         self._finished(shape, front)
+
+    def encrypted(self, shape: Shape, recipients: Sequence[Any]) -> None:
+        """Write the next volume encrypted."""
+        from isthmus.bundle.encryption import encrypted
+
+        final = self._place / f"bundle-{shape.number:04}.isv.age"
+        partial = final.with_name(final.name + PARTIAL)
+        self._unproven.append((partial, final))
+        with _continued(partial, 0) as file, encrypted(file, recipients) as stream:
+            self._fill(stream, shape, Front())
+        with open_regular(partial) as written:
+            digest = hashlib.sha256()
+            for position in range(0, written.size, len(self._buffer)):
+                piece = self._buffer[: min(len(self._buffer), written.size - position)]
+                written.into(piece, position)
+                digest.update(piece)
+        self.done.append(PackedVolume(final.name, written.size, digest.hexdigest()))
+        self._before += shape.size
+        if not self._spans:
+            self._publish()
 
     def _finished(self, shape: Shape, front: Front) -> None:
         self.done.append(PackedVolume(shape.file_name, shape.size, front.hash.hexdigest()))

@@ -2,8 +2,10 @@
 
 import os
 import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Final
+from typing import Any, BinaryIO, Final
 
 import click
 
@@ -16,10 +18,12 @@ from isthmus.bundle import (
     load_public_key,
     pack,
     pack_again,
+    pack_encrypted,
     pack_stream,
     plan_bundle,
     read_receipt,
 )
+from isthmus.bundle.encryption import encrypted, plain_size, recipient
 from isthmus.bundle.policy import expiry
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options, parse_size
 from isthmus.cli.output import human_size
@@ -46,6 +50,13 @@ MEDIA: Final = {"cd": 734_003_200, "dvd": 4_695_000_000, "bd25": 24_700_000_000,
 )
 @click.option(
     "--parity", metavar="PERCENT", help="Add so much that damaged or lost parts can be rebuilt from: 10%."
+)
+@click.option(
+    "--encrypt-to",
+    "recipients",
+    multiple=True,
+    metavar="AGE_RECIPIENT",
+    help="Encrypt to this age recipient (age1… or an SSH public key); may be given several times.",
 )
 @click.option("--again", metavar="VOLUME", help="Write only this volume (number or file name) once more.")
 @click.option(
@@ -87,6 +98,7 @@ def command(
     out: Path,
     volume_size: str | None,
     parity: str | None,
+    recipients: tuple[str, ...],
     again: str | None,
     key_paths: tuple[Path, ...],
     sequence: int | None,
@@ -112,10 +124,15 @@ def command(
     """
     if str(out) == "-" and (run.as_json or again):
         raise UsageError("wrong-usage", "standard output is the bundle: --json and --again cannot be used with it")
+    if recipients and again:
+        raise UsageError("wrong-usage", "an encrypted volume cannot be the same again; pack the bundle once more")
+    sealed = [recipient(text) for text in recipients]
     since = _held(run, receipts, receipt_keys)
     key = [load_private_key(path) for path in key_paths]
     until = expiry(expires) if expires else None
     size = volume_bytes(volume_size) if volume_size else None
+    if size and sealed:
+        size = plain_size(size, len(sealed))
     if lock_path is None and DEFAULT_LOCK.exists() and store is None:
         lock_path = DEFAULT_LOCK
     with Store.open(store or run.store_path) as held:
@@ -135,8 +152,10 @@ def command(
         number = _number(again, plan) if again else 0
         with run.progress("pack") as report:
             if str(out) == "-":
-                with open(os.dup(sys.stdout.fileno()), "wb") as stream:
+                with open(os.dup(sys.stdout.fileno()), "wb") as out_stream, _around(out_stream, sealed) as stream:
                     result = pack_stream(plan, held, stream, key, report)
+            elif sealed:
+                result = pack_encrypted(plan, held, out, sealed, key, report)
             elif number:
                 result = pack_again(plan, number, held, out, key, report)
             else:
@@ -164,6 +183,10 @@ def command(
 def volume_bytes(text: str) -> int:
     """The bytes that a volume may have: a size, or the name of a medium with room left for its file system."""
     return MEDIA.get(text.strip().lower()) or parse_size(text)
+
+
+def _around(stream: BinaryIO, recipients: Sequence[Any]) -> AbstractContextManager[BinaryIO]:
+    return encrypted(stream, recipients) if recipients else nullcontext(stream)
 
 
 def _percent(text: str | None) -> float:

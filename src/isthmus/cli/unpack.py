@@ -1,6 +1,5 @@
 """`isthmus unpack`: bring a bundle into a store."""
 
-import sys
 from pathlib import Path
 
 import click
@@ -9,7 +8,7 @@ from isthmus.bundle import load_policy, load_public_key, unpack, unpack_stream
 from isthmus.bundle.policy import gate
 from isthmus.cli.command import Run, common_options
 from isthmus.cli.output import human_size
-from isthmus.cli.verify import is_stream
+from isthmus.cli.verify import source_of
 
 
 @click.command("unpack")
@@ -27,12 +26,14 @@ from isthmus.cli.verify import is_stream
     help="What this site accepts: keys, threshold, sequence, expiry. Pinned for later runs.",
 )
 @click.option("--allow-older", is_flag=True, help="Take a bundle with an older sequence number.")
+@click.option("--identity", type=click.Path(path_type=Path), help="Decrypt with this age identity or SSH key.")
 @common_options
 def command(
     run: Run,
     bundles: tuple[Path, ...],
     store: Path,
     keys: tuple[Path, ...],
+    identity: Path | None,
     policy_path: Path | None,
     allow_older: bool,
 ) -> int:
@@ -52,8 +53,8 @@ def command(
     if not public and not gate(store, policy=policy).keys:
         run.note("No --key was given: damage will be found, but not who made this bundle.")
     with run.progress("unpack") as report:
-        if is_stream(bundles):
-            result = unpack_stream(sys.stdin.buffer, store, public, report, policy=policy, allow_older=allow_older)
+        if (source := source_of(bundles, identity)) is not None:
+            result = unpack_stream(source, store, public, report, policy=policy, allow_older=allow_older)
         else:
             result = unpack(bundles, store, public, report, policy=policy, allow_older=allow_older)
     document = {

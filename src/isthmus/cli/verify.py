@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import click
 
@@ -18,8 +19,9 @@ from isthmus.errors import UsageError
 @click.option(
     "--key", "keys", multiple=True, type=click.Path(path_type=Path), help="Require a signature by this public key."
 )
+@click.option("--identity", type=click.Path(path_type=Path), help="Decrypt with this age identity or SSH key.")
 @common_options
-def command(run: Run, bundles: tuple[Path, ...], keys: tuple[Path, ...]) -> int:
+def command(run: Run, bundles: tuple[Path, ...], keys: tuple[Path, ...], identity: Path | None) -> int:
     """Check every record of the given volumes, and whether the set is complete. Writes nothing.
 
     BUNDLE is a directory of volumes or single volumes; - reads them one after the other from standard input.
@@ -32,8 +34,8 @@ def command(run: Run, bundles: tuple[Path, ...], keys: tuple[Path, ...]) -> int:
     """
     public = [load_public_key(path) for path in keys]
     with run.progress("verify") as report:
-        if is_stream(bundles):
-            found = verify_stream(sys.stdin.buffer, public, report)
+        if (source := source_of(bundles, identity)) is not None:
+            found = verify_stream(source, public, report)
         else:
             found = verify(bundles, public, report)
     document = {
@@ -50,12 +52,21 @@ def command(run: Run, bundles: tuple[Path, ...], keys: tuple[Path, ...]) -> int:
     return 4 if found.damaged else 0 if found.complete else 3
 
 
-def is_stream(bundles: tuple[Path, ...]) -> bool:
-    """Whether volumes come from standard input; raises UsageError where they come from elsewhere too."""
-    stream = Path("-") in bundles
-    if stream and len(bundles) > 1:
+def source_of(bundles: tuple[Path, ...], identity: Path | None) -> BinaryIO | None:
+    """Standard input, or what is decrypted, as a stream; None for plain files. Raises UsageError."""
+    if Path("-") in bundles and len(bundles) > 1:
         raise UsageError("wrong-usage", "either - or files, not both")
-    return stream
+    sealed = [file for path in bundles for file in (sorted(path.glob("*.isv.age")) if path.is_dir() else [path])]
+    sealed = [file for file in sealed if file.suffix == ".age"]
+    if identity is None:
+        if sealed:
+            raise UsageError("wrong-usage", f"{sealed[0]} is encrypted: give --identity", where=str(sealed[0]))
+        return sys.stdin.buffer if Path("-") in bundles else None
+    from isthmus.bundle.encryption import DecryptedSource, identities
+
+    if Path("-") not in bundles and not sealed:
+        raise UsageError("file-not-found", "there is no encrypted volume (NAME.isv.age) in what was given")
+    return cast("BinaryIO", DecryptedSource(sealed or [sys.stdin.buffer], identities(identity)))
 
 
 def _show(found: Verification) -> None:
