@@ -133,7 +133,11 @@ def test_flat_names(own: Content) -> None:
     assert caught.value.code == "mapping-collision"
 
 
-def test_tls(content: Content, tmp_path: Path) -> None:
+def test_tls(own: Content, tmp_path: Path) -> None:
+    big = os.urandom(1 << 20) + bytes(1_000_000)  # several chunks and a part of one
+    with Store.open(own.path) as store:
+        image = put_image(store, [big])
+        store.set_references([StoredReference("quay.io/big:1", image.descriptor())])
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     issued.private_key_pem.write_to_path(tmp_path / "key.pem")
@@ -142,18 +146,22 @@ def test_tls(content: Content, tmp_path: Path) -> None:
     context = ssl.create_default_context()
     authority.configure_trust(context)
     listen = Listen(certificate=tmp_path / "cert.pem", key=tmp_path / "key.pem")
-    with serving(content.path, MirrorMap(), listen) as address:
+    with serving(own.path, MirrorMap(), listen) as address:
         connection = http.client.HTTPSConnection(address, context=context, timeout=20)
         connection.request("GET", f"{PAUSE}/blobs/{Digest.of(LAYER)}", headers={"Range": "bytes=1-"})
         response = connection.getresponse()
         assert response.status == 206
         assert response.read() == LAYER[1:]
+        connection.request("GET", f"/v2/mirror/quay.io/big/blobs/{Digest.of(big)}")
+        assert connection.getresponse().read() == big
+        connection.request("GET", f"/v2/mirror/quay.io/big/blobs/{Digest.of(big)}")
+        assert connection.getresponse().read(1000) == big[:1000]  # and leave
         connection.close()
     with pytest.raises(UsageError) as caught:
-        ServerThread(content.path, MirrorMap(), Listen(certificate=tmp_path / "none", key=tmp_path / "key.pem"))
+        ServerThread(own.path, MirrorMap(), Listen(certificate=tmp_path / "none", key=tmp_path / "key.pem"))
     assert caught.value.code == "file-not-found"
     with pytest.raises(UsageError) as caught:
-        ServerThread(content.path, MirrorMap(), Listen(certificate=tmp_path / "key.pem", key=tmp_path / "key.pem"))
+        ServerThread(own.path, MirrorMap(), Listen(certificate=tmp_path / "key.pem", key=tmp_path / "key.pem"))
     assert caught.value.code == "invalid-config"
 
 
@@ -208,7 +216,7 @@ def test_a_signal_lets_requests_finish(own: Content, number: int) -> None:
     program = (
         "import sys; from pathlib import Path; from isthmus.serve import Listen, serve_forever;"
         "from isthmus.inventory.mapping import MirrorMap;"
-        "serve_forever(Path(sys.argv[1]), MirrorMap(), Listen(), ready=lambda a: print(a, flush=True))"
+        "serve_forever(Path(sys.argv[1]), MirrorMap(), Listen(), ready=lambda a, _: print(a, flush=True))"
     )
     with subprocess.Popen([sys.executable, "-c", program, own.path], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

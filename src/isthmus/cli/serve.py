@@ -15,6 +15,7 @@ from isthmus.inventory.mapping import Mapping, MirrorMap, parse_mapping
 @click.option(
     "--listen", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT", help="Where to listen."
 )
+@click.option("--files", metavar="HOST:PORT", help="Serve the store's directory `files` there, for everybody.")
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, PEM.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Private key, PEM.")
 @click.option("--mapping", type=click.Choice(get_args(Mapping)), default="prefix", show_default=True)
@@ -28,6 +29,7 @@ def command(
     run: Run,
     store: Path | None,
     listen: str,
+    files: str | None,
     tls_cert: Path | None,
     tls_key: Path | None,
     mapping: str,
@@ -62,11 +64,23 @@ def command(
     where = store or run.store_path
     names = MirrorMap(mapping=parse_mapping(mapping), prefix=prefix.strip("/"))
 
-    def ready(address: str) -> None:
-        run.note(f"Serving {where} at {'https' if tls_cert else 'http'}://{address}; Ctrl-C stops.")
+    scheme = "https" if tls_cert else "http"
+
+    def ready(address: str, files_address: str) -> None:
+        if files_address:
+            run.note(f"Serving {where / 'files'} at {scheme}://{files_address}")
+        run.note(f"Serving {where} at {scheme}://{address}; Ctrl-C stops.")
 
     options = Listen(
-        host, port, tls_cert, tls_key, writable=writable, auth=auth, anonymous_pull=anonymous_pull, audit=audit
+        host,
+        port,
+        tls_cert,
+        tls_key,
+        writable=writable,
+        auth=auth,
+        anonymous_pull=anonymous_pull,
+        audit=audit,
+        files=split_address(files) if files else None,
     )
     serve_forever(where, names, options, ready=ready)
     return 0

@@ -8,8 +8,8 @@ import logging
 import resource
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from aiohttp import web
@@ -17,7 +17,9 @@ from aiohttp import web
 from isthmus.inventory.mapping import MirrorMap
 from isthmus.oci.content import CHUNK
 from isthmus.serve.app import MAX_HEADER, create_app
-from isthmus.serve.listening import listening, tls_context
+from isthmus.serve.file_server import DIRECTORY as FILES
+from isthmus.serve.file_server import create_file_app
+from isthmus.serve.listening import listening, tls_context, watch_tls
 from isthmus.serve.options import Listen
 from isthmus.store import Store
 
@@ -32,9 +34,11 @@ def serve_forever(
     mapping: MirrorMap,
     listen: Listen,
     *,
-    ready: Callable[[str], None] = lambda _: None,
+    ready: Callable[[str, str], None] = lambda _registry, _files: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then let requests under way finish. `ready` is given `host:port`.
+    """Serve until SIGTERM or SIGINT, then let requests under way finish.
+
+    `ready` is given `host:port` of the registry and of the file server, or nothing where there is none.
 
     Raises UsageError `store-not-found`, `invalid-config`, `file-not-found`; UnreachableError `cannot-listen`.
     """
@@ -44,11 +48,12 @@ def serve_forever(
 
 
 class ServerThread:
-    """A server in a thread. `address` is `host:port`."""
+    """A server in a thread. `address` is `host:port`, `files_address` that of the file server, or empty."""
 
     def __init__(self, store: Path, mapping: MirrorMap, listen: Listen | None = None) -> None:
         """Start and wait until it listens. Raises as `serve_forever`."""
         self.address = ""
+        self.files_address = ""
         self._store = store
         self._mapping = mapping
         self._listen = listen or Listen()
@@ -84,8 +89,8 @@ class ServerThread:
             self._loop.close()
             self._listening.set()
 
-    def _ready(self, address: str) -> None:
-        self.address = address
+    def _ready(self, address: str, files_address: str) -> None:
+        self.address, self.files_address = address, files_address
         self._listening.set()
 
 
@@ -116,7 +121,7 @@ async def _serve(
     store: Store,
     mapping: MirrorMap,
     listen: Listen,
-    ready: Callable[[str], None],
+    ready: Callable[[str, str], None],
     stopping: asyncio.Event,
     patience: float,
     *,
@@ -124,8 +129,32 @@ async def _serve(
 ) -> None:
     context = tls_context(listen)
     silent: set[object] = set()
+    async with AsyncExitStack() as stack:
+        if with_signals:
+            for name in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(name, stopping.set)
+        apps = [(create_app(store, mapping, listen, silent), listen.host, listen.port)]
+        if listen.files is not None:
+            apps.append((create_file_app(store.path / FILES, silent), *listen.files))
+        servers = [
+            (await stack.enter_async_context(_running(app, patience)), host, port) for app, host, port in apps
+        ]
+        addresses = [
+            await stack.enter_async_context(listening(server, host, port, context, silent))
+            for server, host, port in servers
+        ]
+        watching = asyncio.create_task(watch_tls(listen, context)) if context is not None else None
+        ready(addresses[0], addresses[1] if listen.files is not None else "")
+        await stopping.wait()
+        if watching is not None:
+            watching.cancel()
+
+
+@asynccontextmanager
+async def _running(app: web.Application, patience: float) -> AsyncIterator[web.Server]:
+    """An application set up; in the end, requests under way have `patience` seconds."""
     runner = web.AppRunner(
-        create_app(store, mapping, listen, silent),
+        app,
         access_log=None,
         read_bufsize=CHUNK,
         max_line_size=MAX_HEADER,
@@ -135,13 +164,8 @@ async def _serve(
         shutdown_timeout=patience,
     )
     await runner.setup()
+    assert runner.server is not None
     try:
-        if with_signals:
-            for name in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(name, stopping.set)
-        assert runner.server is not None
-        async with listening(runner.server, listen, context, silent) as address:
-            ready(address)
-            await stopping.wait()
+        yield runner.server
     finally:
         await runner.cleanup()

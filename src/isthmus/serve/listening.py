@@ -32,7 +32,7 @@ _log = logging.getLogger("isthmus.serve")
 
 @asynccontextmanager
 async def listening(
-    server: web.Server, listen: Listen, context: ssl.SSLContext | None, silent: MutableSet[Any]
+    server: web.Server, host: str, port: int, context: ssl.SSLContext | None, silent: MutableSet[Any]
 ) -> AsyncIterator[str]:
     """Listen for as long as the context lasts; gives `host:port`. Raises UnreachableError `cannot-listen`."""
     loop = asyncio.get_running_loop()
@@ -52,27 +52,22 @@ async def listening(
     try:
         opened = await loop.create_server(
             connection,
-            listen.host,
-            listen.port,
+            host,
+            port,
             ssl=context,
             backlog=1024,
             ssl_handshake_timeout=HEADER_SECONDS if context is not None else None,
         )
     except (OSError, OverflowError) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        raise UnreachableError(
-            "cannot-listen", f"listening failed: {reason}", where=f"{listen.host}:{listen.port}"
-        ) from error
+        raise UnreachableError("cannot-listen", f"listening failed: {reason}", where=f"{host}:{port}") from error
     for listener in opened.sockets:
         with suppress(OSError):  # not on every kernel; connections inherit it
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_SECONDS * 1000)
-    watching = asyncio.create_task(_watch(listen, context)) if context is not None else None
     try:
         host, port = opened.sockets[0].getsockname()[:2]
         yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     finally:
-        if watching is not None:
-            watching.cancel()
         opened.close()
 
 
@@ -119,7 +114,7 @@ def _no_password() -> str:
     raise UsageError("invalid-key", "the TLS key is encrypted", hint="give one without a password")
 
 
-async def _watch(listen: Listen, context: ssl.SSLContext) -> None:
+async def watch_tls(listen: Listen, context: ssl.SSLContext) -> None:
     """Load the files again when they change; new connections then get the new certificate."""
     mark = _mark(listen)
     while True:

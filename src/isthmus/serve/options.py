@@ -10,7 +10,7 @@ class Listen:
 
     `writable`: pushes are taken. `auth`: a file of users (`serve.users`); without one, everybody may do
     everything that the server does. `anonymous_pull`: reading needs no user all the same. `audit`: a file of
-    JSON lines.
+    JSON lines. `files`: host and port of the file server, if there is to be one.
     """
 
     host: str = "127.0.0.1"
@@ -21,3 +21,4 @@ class Listen:
     auth: Path | None = None
     anonymous_pull: bool = False
     audit: Path | None = None
+    files: tuple[str, int] | None = None
