@@ -17,6 +17,8 @@ _WORDS: Mapping[str, bool | None] = {
     for word in words
 }
 _NUMBER_START = frozenset("0123456789+-.")
+MAYBE_NO_TEXT = _NUMBER_START | {word[:1] for word in _WORDS}
+"""What a plain scalar begins with that may be something other than text."""
 _INTEGER = re.compile(r"[-+]?(?:0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?", re.ASCII)
 _SPECIAL = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")

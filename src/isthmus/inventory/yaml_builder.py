@@ -20,7 +20,7 @@ from yaml.events import (
 )
 
 from isthmus.errors import UsageError
-from isthmus.inventory.scalars import resolve_plain, resolve_tagged
+from isthmus.inventory.scalars import MAYBE_NO_TEXT, resolve_plain, resolve_tagged
 
 MAX_DEPTH = 200
 MAX_NODES = 6_000_000
@@ -75,7 +75,7 @@ _NO_KEY = object()
 class _Frame:
     """A collection that is being filled; `key` is the key that waits for its value."""
 
-    __slots__ = ("anchor", "before", "key", "merges", "target")
+    __slots__ = ("anchor", "before", "is_mapping", "key", "merges", "target")
 
     def __init__(self, target: Any, anchor: str | None, before: int) -> None:
         self.target = target
@@ -83,6 +83,7 @@ class _Frame:
         self.before = before
         self.key: Any = _NO_KEY
         self.merges: list[Any] = []
+        self.is_mapping = type(target) is dict
 
 
 class _Builder:
@@ -109,8 +110,29 @@ class _Builder:
             AliasEvent: self.alias,
             DocumentEndEvent: self.end_document,
         }
+        stack = self.stack
         while (event := get()) is not None:
-            handler = handlers.get(type(event))
+            kind = type(event)
+            # Nearly all events are scalars without anchor or tag; a call for each would take a third longer.
+            if kind is ScalarEvent and stack and event.anchor is None and event.tag is None:
+                frame, value = stack[-1], event.value
+                self.nodes += 1
+                if self.nodes > MAX_NODES:
+                    raise _too_many(event)
+                if frame.is_mapping and frame.key is _NO_KEY:
+                    frame.key = _MERGE if value == "<<" and event.implicit[0] else value
+                    continue
+                if event.implicit[0] and value[:1] in MAYBE_NO_TEXT:
+                    value = resolve_plain(value)
+                if not frame.is_mapping:
+                    frame.target.append(value)
+                elif frame.key is not _MERGE:
+                    frame.target[frame.key] = value
+                    frame.key = _NO_KEY
+                else:
+                    self.add(value, event)
+                continue
+            handler = handlers.get(kind)
             if handler is not None:
                 handler(event)
         return [value for value in self.done if value is not None]
@@ -118,9 +140,9 @@ class _Builder:
     def scalar(self, event: Any) -> None:
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            raise LimitError(f"it holds more than {MAX_NODES} values", event.start_mark.line)
+            raise _too_many(event)
         frame = self.stack[-1] if self.stack else None
-        if frame is not None and frame.key is _NO_KEY and type(frame.target) is dict:
+        if frame is not None and frame.key is _NO_KEY and frame.is_mapping:
             frame.key = event.value
             if event.anchor:
                 self.anchors[event.anchor] = (event.value, 1)
@@ -144,7 +166,7 @@ class _Builder:
     def start(self, target: Any, event: Any) -> None:
         if len(self.stack) >= MAX_DEPTH:
             raise LimitError(f"it is nested more than {MAX_DEPTH} deep", event.start_mark.line)
-        if self.stack and self.stack[-1].key is _NO_KEY and type(self.stack[-1].target) is dict:
+        if self.stack and self.stack[-1].key is _NO_KEY and self.stack[-1].is_mapping:
             raise _complex_key(event)
         if event.anchor:
             self.anchors[event.anchor] = None
@@ -182,7 +204,7 @@ class _Builder:
         if self.aliased > MAX_ALIASED_NODES:
             raise LimitError(f"its aliases stand for more than {MAX_ALIASED_NODES} values", line)
         frame = self.stack[-1] if self.stack else None
-        if frame is not None and frame.key is _NO_KEY and type(frame.target) is dict:
+        if frame is not None and frame.key is _NO_KEY and frame.is_mapping:
             if isinstance(value, dict | list):
                 raise _complex_key(event)
             frame.key = value if isinstance(value, str) else str(value)
@@ -197,7 +219,7 @@ class _Builder:
             self.done.append(value)
             return
         frame = self.stack[-1]
-        if type(frame.target) is list:
+        if not frame.is_mapping:
             frame.target.append(value)
             return
         if frame.key is _MERGE:
@@ -208,6 +230,10 @@ class _Builder:
 
 
 _MERGE = object()
+
+
+def _too_many(event: Any) -> LimitError:
+    return LimitError(f"it holds more than {MAX_NODES} values", event.start_mark.line)
 
 
 def _merged(value: Any, event: Any) -> list[Any]:

@@ -4,7 +4,7 @@ A walk over plain objects that knows keys, split fields, name and value pairs, a
 here: what is settings and what is not (`rules/`), and arguments and variables of containers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -37,9 +37,11 @@ class Mention(msgspec.Struct, frozen=True):
     key: str = ""
 
 
-def mentions(data: Any, path: str = "") -> Iterator[Mention]:
+def mentions(data: Any, path: str = "") -> list[Mention]:
     """Every image that these settings name, except in what is turned off or only compared with."""
-    yield from _walk(data, path, "", (), 0)
+    found: list[Mention] = []
+    _walk(data, _Place(path), "", found)
+    return found
 
 
 def is_off(mapping: Mapping[str, Any]) -> bool:
@@ -52,47 +54,80 @@ def is_off(mapping: Mapping[str, Any]) -> bool:
     return mapping.get("managementState") == "Removed"
 
 
-def _walk(data: Any, path: str, key: str, pattern: tuple[str, ...], depth: int) -> Iterator[Mention]:
-    if depth > MAX_DEPTH:
+class _Place:
+    """Where the walk is; its path is written only where something is found."""
+
+    __slots__ = ("depth", "root", "step", "up")
+
+    def __init__(self, root: str, up: "_Place | None" = None, step: str | int = "") -> None:
+        self.root = root
+        self.up = up
+        self.step = step
+        self.depth: int = up.depth + 1 if up else 0
+
+    def at(self, step: str | int) -> "_Place":
+        return _Place(self.root, self, step)
+
+    def steps(self) -> list[str | int]:
+        steps: list[str | int] = []
+        place: _Place | None = self
+        while place is not None and place.up is not None:
+            steps.append(place.step)
+            place = place.up
+        return steps[::-1]
+
+    def path(self) -> str:
+        path = self.root
+        for step in self.steps():
+            path = index_path(path, step) if isinstance(step, int) else key_path(path, step)
+        return path
+
+    def pattern(self) -> tuple[str, ...]:
+        return tuple("[]" if isinstance(step, int) else step for step in self.steps())
+
+
+def _walk(data: Any, place: _Place, key: str, found: list[Mention]) -> None:
+    if place.depth > MAX_DEPTH:
         return
     if isinstance(data, dict):
         if not is_off(data):
-            yield from _mapping(data, path, key, pattern, depth)
+            _mapping(data, place, key, found)
     elif isinstance(data, list):
         for index, item in enumerate(data):
-            place = index_path(path, index)
             if isinstance(item, str):
-                yield from _text(key, item, place, (*pattern, "[]"))
+                _text(key, item, place, index, found)
             elif isinstance(item, dict | list):
-                yield from _walk(item, place, key, (*pattern, "[]"), depth + 1)
+                _walk(item, place.at(index), key, found)
 
 
-def _mapping(
-    data: Mapping[str, Any], path: str, parent: str, pattern: tuple[str, ...], depth: int
-) -> Iterator[Mention]:
+def _mapping(data: Mapping[str, Any], place: _Place, parent: str, found: list[Mention]) -> None:
     used: set[str] = set()
     for joined in joined_names(data, parent):
         is_likely = joined.sure and (joined.look is Look.STRONG or "/" in joined.text or names_image(parent))
         if joined.sure:
             used.update(joined.keys)
-        note = "put together from " + ", ".join(joined.keys)
-        last = joined.keys[0]
-        place = "+".join(key_path(path, key) for key in joined.keys)
-        yield Mention(place, joined.text, "likely" if is_likely else "possible", (*pattern, last), note)
+        found.append(
+            Mention(
+                path="+".join(key_path(place.path(), key) for key in joined.keys),
+                text=joined.text,
+                confidence="likely" if is_likely else "possible",
+                pattern=place.at(joined.keys[0]).pattern(),
+                note="put together from " + ", ".join(joined.keys),
+            )
+        )
     pair = _pair_name(data)
     for key, value in data.items():
-        if key in used or key in _PROSE or key.startswith("_") or is_policy(key):
+        if key in used or key in _PROSE or key[:1] == "_" or is_policy(key):
             continue
-        place, below = key_path(path, key), (*pattern, key)
         if isinstance(value, str):
             name = key
-            if key in _PAIR_VALUES and pair:
+            if pair and key in _PAIR_VALUES:
                 name = pair
             elif key in _NAMING and names_image(parent):
                 name = parent
-            yield from _text(name, value, place, below)
+            _text(name, value, place, key, found)
         elif isinstance(value, dict | list):
-            yield from _walk(value, place, key, below, depth + 1)
+            _walk(value, place.at(key), key, found)
 
 
 def _pair_name(data: Mapping[str, Any]) -> str:
@@ -100,13 +135,13 @@ def _pair_name(data: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) and any(key in data for key in _PAIR_VALUES) else ""
 
 
-def _text(key: str, text: str, path: str, pattern: tuple[str, ...]) -> Iterator[Mention]:
-    if len(text) > 512 or "\n" in text.strip():
-        return
+def _text(key: str, text: str, place: _Place, step: str | int, found: list[Mention]) -> None:
     seen = look(text)
     if seen is Look.NONE:
         return
-    if names_image(key):
-        yield Mention(path, text, "possible" if seen is Look.WEAK else "likely", pattern, key=key)
-    elif seen is Look.STRONG and not is_policy(key):
-        yield Mention(path, text, "possible", pattern, "looks like an image, the key does not say so")
+    is_image = names_image(key)
+    if is_image or (seen is Look.STRONG and not is_policy(key)):
+        here = place.at(step)
+        is_likely = is_image and seen is not Look.WEAK
+        note = "" if is_image else "looks like an image, the key does not say so"
+        found.append(Mention(here.path(), text, "likely" if is_likely else "possible", here.pattern(), note, key))

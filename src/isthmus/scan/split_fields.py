@@ -5,12 +5,13 @@ Fields belong together when the rest of their names is the same: `trivy.reposito
 """
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from isthmus.scan.recognise import Look, look
-from isthmus.scan.words import names_image, words
+from isthmus.scan.words import MAX_NAME, names_image, words
 
 _ROLES: Mapping[str, str] = {
     "repository": "repository",
@@ -39,7 +40,7 @@ def joined_names(mapping: Mapping[str, Any], parent: str = "") -> Iterator[Joine
     """Every image name that fields of this mapping make up together; `parent` is the key it stands under."""
     groups: dict[tuple[str, ...], dict[str, str]] = {}
     for key, value in mapping.items():
-        if isinstance(value, str | int | float) and not isinstance(value, bool):
+        if isinstance(value, str | int | float) and not isinstance(value, bool) and len(key) <= MAX_NAME:
             stem, role = _role(key)
             if role:
                 groups.setdefault(stem, {}).setdefault(role, key)
@@ -48,6 +49,7 @@ def joined_names(mapping: Mapping[str, Any], parent: str = "") -> Iterator[Joine
             yield from _join(mapping, fields, names_image(parent) and not stem)
 
 
+@lru_cache(maxsize=65536)
 def _role(key: str) -> tuple[tuple[str, ...], str]:
     parts = words(key)
     if not parts:

@@ -51,7 +51,12 @@ def names_image(name: str) -> bool:
 
 def is_policy(name: str) -> bool:
     """Whether the name says that its values are compared with, such as an allow-list."""
-    return any(word in POLICY_WORDS for word in words(name))
+    return len(name) <= MAX_NAME and _is_policy(name)
+
+
+@lru_cache(maxsize=65536)
+def _is_policy(name: str) -> bool:
+    return any(word in POLICY_WORDS for word in _words(name))
 
 
 @lru_cache(maxsize=65536)
