@@ -7,11 +7,12 @@ protection from collection that they had.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
 from isthmus.errors import IsthmusError, UnreachableError
+from isthmus.oci import Digest, Manifest
 from isthmus.oci.manifest import MAX_MANIFEST_SIZE
 from isthmus.serve.access import Access
 from isthmus.serve.answers import RefusedError
@@ -37,6 +38,7 @@ class Writer:
         self._catalogue = catalogue
         self._links = links
         self._pushing = Pushing(catalogue.store, links)
+        self._in_use: list[frozenset[Digest]] = []  # by pushes of manifests that are not named yet
         uploads = Uploads(catalogue, links, access)
         self._handlers: dict[tuple[str, str], _Handler] = {
             ("POST", "uploads"): uploads.begin,
@@ -75,6 +77,20 @@ class Writer:
             tags = [checked_tag(tag) for tag in request.query.getall("tag", [])]
         if len(tags) > MAX_TAGS:
             raise RefusedError(414, "TAG_INVALID", f"more than {MAX_TAGS} tags at once")
+        in_use = frozenset({manifest.digest, *(part.digest for part in (*manifest.blobs, *manifest.manifests))})
+        self._in_use.append(in_use)
+        try:
+            await asyncio.to_thread(
+                self._protect, in_use
+            )  # from here on no collection takes what is looked for next
+            await self._check_parts(repository, manifest)
+            await asyncio.to_thread(self._pushing.put, repository, manifest, tags)
+        finally:
+            self._in_use.remove(in_use)
+        self._catalogue.forget(repository)
+        return _pushed(target, manifest, tags)
+
+    async def _check_parts(self, repository: str, manifest: Manifest) -> None:
         names = await self._catalogue.names()
         for blob in needed_blobs(manifest):
             size = await self._catalogue.size(names, repository, blob.digest)
@@ -84,17 +100,6 @@ class Writer:
                 )
             if self._catalogue.store.blob_size(blob.digest) != blob.size:
                 raise RefusedError(400, "SIZE_INVALID", f"{blob.digest} does not have {blob.size} bytes")
-        await asyncio.to_thread(self._pushing.put, repository, manifest, tags)
-        self._catalogue.forget(repository)
-        headers = {
-            "Location": f"/v2/{target.name}/manifests/{manifest.digest}",
-            "Docker-Content-Digest": str(manifest.digest),
-        }
-        if manifest.subject:
-            headers["OCI-Subject"] = str(manifest.subject.digest)
-        if target.digest is not None and tags:
-            headers["OCI-Tag"] = ", ".join(tags)
-        return web.Response(status=201, headers=headers)
 
     async def _delete_manifest(self, _request: web.Request, target: Target, repository: str) -> web.Response:
         names = await self._catalogue.names()
@@ -120,7 +125,10 @@ class Writer:
 
     def protect(self) -> None:
         """Protect what waits for a manifest from collection, as after a restart."""
-        for digest in self._links.needed():
+        self._protect(self._links.needed())
+
+    def _protect(self, digests: Iterable[Digest]) -> None:
+        for digest in digests:
             self._catalogue.store.protect(digest)
 
     async def tidy_for_ever(self) -> None:
@@ -136,4 +144,16 @@ class Writer:
         """Forget what led to nothing for so long. Bytes are removed by the next collection."""
         self._catalogue.store.sweep_uploads(keep_seconds)
         self._links.expire(time.time() - keep_seconds)
-        self._catalogue.store.protect_only(self._links.needed)
+        self._catalogue.store.protect_only(lambda: self._links.needed().union(*self._in_use))
+
+
+def _pushed(target: Target, manifest: Manifest, tags: list[str]) -> web.Response:
+    headers = {
+        "Location": f"/v2/{target.name}/manifests/{manifest.digest}",
+        "Docker-Content-Digest": str(manifest.digest),
+    }
+    if manifest.subject:
+        headers["OCI-Subject"] = str(manifest.subject.digest)
+    if target.digest is not None and tags:
+        headers["OCI-Tag"] = ", ".join(tags)
+    return web.Response(status=201, headers=headers)

@@ -14,7 +14,7 @@ from typing import Self
 
 from isthmus.errors import UnreachableError, VerificationError
 from isthmus.oci import Descriptor, Digest, Verifier
-from isthmus.store import files
+from isthmus.store import files, uploads
 from isthmus.store.blobs import BlobDirectory, FileReader, hash_rest
 
 _MAX_SLOTS = 1000
@@ -177,7 +177,8 @@ def sweep(directory: Path, older_than: float, *, dry_run: bool) -> tuple[int, in
     """Remove partial files that nobody writes and that are older than a time; count and bytes removed."""
     count = total = 0
     try:
-        names = os.listdir(directory)
+        # Uploads may rest between two requests; they have a time of their own.
+        names = [name for name in os.listdir(directory) if not name.startswith(uploads.PREFIX)]
     except FileNotFoundError:
         return 0, 0
     except OSError as error:

@@ -24,6 +24,8 @@ from isthmus.store.leases import Lease
 from isthmus.store.names import IndexFile
 from isthmus.store.staging import Staging
 
+_UPLOADS_IDLE = 24 * 3600.0  # seconds that an upload may rest
+
 
 class Store:
     """Use `create` or `open`. With `durable`, every blob and the index reach the medium before they count."""
@@ -264,6 +266,7 @@ class Store:
         gone = {digest for digest, _ in removed}
         partials, partial_bytes = ingest.sweep(self.path / layout.INGEST, started - grace_seconds, dry_run=dry_run)
         if not dry_run:
+            self.sweep_uploads(max(grace_seconds, _UPLOADS_IDLE))
             self._database.forget(gone)
             self._index.change(lambda old: collect.without_gone_referrers(old, self.blobs))
         return collect.CollectResult(

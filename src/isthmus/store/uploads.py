@@ -20,7 +20,9 @@ from isthmus.store import files
 from isthmus.store.blobs import BlobDirectory
 
 _NAME = re.compile(r"[0-9a-f]{8,128}(?:-[0-9a-f]{8,128})?", re.ASCII)
-_PREFIX = "upload-"
+PREFIX = "upload-"
+"""Begins the names of uploads, which are not the partial files that `ingest.sweep` removes."""
+
 _FIRST_GUESS = "sha256"
 
 
@@ -148,7 +150,7 @@ def sweep(directory: Path, idle_seconds: float) -> int:
     """Remove uploads that nobody has written to for so long; how many."""
     count = 0
     try:
-        names = [name for name in os.listdir(directory) if name.startswith(_PREFIX)]
+        names = [name for name in os.listdir(directory) if name.startswith(PREFIX)]
     except FileNotFoundError:
         return 0
     except OSError as error:
@@ -171,7 +173,7 @@ def sweep(directory: Path, idle_seconds: float) -> int:
 def _path(directory: Path, name: str) -> Path:
     if not _NAME.fullmatch(name):
         raise IncompleteError("not-found", "there is no such upload", where=str(directory))
-    return directory / f"{_PREFIX}{name}"
+    return directory / f"{PREFIX}{name}"
 
 
 def _unknown(path: Path) -> IncompleteError:
