@@ -13,6 +13,7 @@ from isthmus.cli.connecting import (
     upstream_options,
 )
 from isthmus.cli.finding import references_to_lock, scan_platform
+from isthmus.cli.sharded_jobs import KubernetesOptions, deliver, kubernetes_options, pod_arguments, sharded_copy
 from isthmus.cli.sharding import chosen_shard, shard_options
 from isthmus.cli.targets import (
     copy_document,
@@ -23,7 +24,7 @@ from isthmus.cli.targets import (
     surveying,
     target_options,
 )
-from isthmus.errors import IncompleteError
+from isthmus.errors import IncompleteError, UsageError
 from isthmus.inventory.lock import LockEntry, read_lock
 from isthmus.oci import Platform
 from isthmus.transfer import Upstreams, mirror, resolve
@@ -40,6 +41,7 @@ from isthmus.transfer.jobs import IMAGE_KINDS
     show_default=True,
     help="The lock; not read where a SOURCE is given.",
 )
+@kubernetes_options
 @shard_options
 @target_options
 @skip_foreign_option
@@ -65,6 +67,7 @@ def command(
     verify: bool,
     single_platform: bool,
     skip_foreign: bool,
+    kubernetes: KubernetesOptions | None,
 ) -> int:
     """Copy every image of the lock, or of the given sources, registry to registry, without touching disk.
 
@@ -73,8 +76,19 @@ def command(
       isthmus mirror --to registry.site.internal
       isthmus mirror images:extra.txt --to registry.site.internal/mirror --jobs 8
       isthmus mirror --to registry.site.internal --shard 0/4
+      isthmus mirror --to registry.site.internal --kubernetes --shards 8 --image registry.site/isthmus:1 --apply
     """
     part = chosen_shard(shard, finish)
+    if kubernetes is not None:
+        if sources or not part.is_whole:
+            raise UsageError("wrong-usage", "--kubernetes is for a lock, and for all of it: no SOURCE, no --shard")
+        flags = {
+            "--insecure": insecure, "--plain-http": plain_http, "--verify": verify,
+            "--single-platform": single_platform, "--skip-foreign": skip_foreign,
+        }  # fmt: skip
+        given = pod_arguments(to, mapping, kind, jobs, upstreams, platforms, flags)
+        deliver(run, kubernetes, sharded_copy(run, kubernetes, lock_path, given, ca))
+        return 0
     config = run.config()
     options = connection_options(ca, insecure, plain_http, jobs)
     with (
