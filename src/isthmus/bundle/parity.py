@@ -20,6 +20,7 @@ from isthmus.oci import Digest
 CODE: Final = "cauchy-256"
 _SMALLEST_SHARD: Final = 4096
 _LARGEST_SHARD: Final = 256 * 1024
+_MOST_SMALL_SHARDS: Final = 2**20
 _COLUMNS: Final = 100
 _MOST_COLUMNS: Final = 200
 _FEW_VOLUMES: Final = 25
@@ -162,6 +163,8 @@ def parity_fault(manifest: BundleManifest) -> str:
     geometry = Geometry(parity, tables)
     shards = sum(geometry.shards_in(volume) for volume in range(1, data + 1))
     most = max(geometry.shards_in(volume) for volume in range(1, data + 1))
+    if shards > _MOST_SMALL_SHARDS and parity.shard < _LARGEST_SHARD:
+        return "the manifest's parity is over too many shards"
     if not shards or parity.stripes > most or most > 256 * parity.stripes:
         return "the manifest's parity has an impossible number of stripes"
     if len(geometry.columns) + parity.rows > 256:

@@ -33,20 +33,20 @@ def repair(shards: Shards, wanted: Mapping[int, Ranges], write: Write | None) ->
     geometry, outcome = shards.geometry, Outcome()
     by_stripe = _wanted_columns(geometry, wanted)
     rows_there = shards.rows_there()
+    nowhere = sum(1 << column for column in range(len(geometry.columns)) if not shards.could_have(column))
     for stripe, columns in by_stripe.items():
-        if sum(not shards.could_have(column) for column in columns) > rows_there:
-            outcome.lost |= _blobs(geometry, stripe, columns)
-    if outcome.lost:
-        return outcome
-    for stripe in sorted(by_stripe):
-        _Stripe(shards, stripe, sorted(by_stripe[stripe]), outcome).run(write)
+        if (columns & nowhere).bit_count() > rows_there:
+            outcome.lost |= _blobs(geometry, stripe, _numbers(columns))
+    if not outcome.lost:
+        for stripe in sorted(by_stripe):
+            _Stripe(shards, stripe, _numbers(by_stripe[stripe]), outcome).run(write)
     outcome.lost &= set(wanted)
     return outcome
 
 
-def _wanted_columns(geometry: Geometry, wanted: Mapping[int, Ranges]) -> dict[int, set[int]]:
-    """The columns of each stripe that have anything of the wanted ranges."""
-    result: dict[int, set[int]] = {}
+def _wanted_columns(geometry: Geometry, wanted: Mapping[int, Ranges]) -> dict[int, int]:
+    """The columns of each stripe that have anything of the wanted ranges, a bit each."""
+    result: dict[int, int] = {}
     size = geometry.parity.shard
     for volume in range(1, geometry.parity.volumes + 1):
         begin = 0
@@ -60,9 +60,14 @@ def _wanted_columns(geometry: Geometry, wanted: Mapping[int, Ranges]) -> dict[in
                 first, last = begin + low - record.offset, begin + high - 1 - record.offset
                 for shard in range(first // size, last // size + 1):
                     stripe, column = geometry.place(volume, shard * size)
-                    result.setdefault(stripe, set()).add(column)
+                    result[stripe] = result.get(stripe, 0) | 1 << column
             begin += record.length
     return result
+
+
+def _numbers(bits: int) -> list[int]:
+    """The numbers of the bits that are set, ascending."""
+    return [number for number in range(bits.bit_length()) if bits >> number & 1]
 
 
 def _blobs(geometry: Geometry, stripe: int, columns: Iterable[int]) -> set[int]:

@@ -167,7 +167,7 @@ def _read_volume(
     try:
         return _end(file, volume, entries, keys), damage
     except VerificationError as error:
-        damage.whole(error.message)
+        damage.whole(error.message, error.code)
         return volume, damage
 
 

@@ -153,7 +153,7 @@ def _finish(
     manifest, place = stage.manifest, stage.staging.path
     lacking = stage.lacking()
     if manifest.parity is not None and not lacking:
-        damaged = ()  # whatever it was, it has been rebuilt
+        damaged = [problem for problem in damaged if problem.code != "damaged-volume"]  # that has been rebuilt
     error = error_for(damaged, _still_needed(given, manifest, lacking))
     if error is not None:
         raise error

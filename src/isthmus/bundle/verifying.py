@@ -169,6 +169,7 @@ class DamageReport:
         self._blobs: set[int] = set()
         self._messages: list[str] = []
         self._whole = False
+        self._code = "damaged-volume"
 
     def add(self, record: Record, message: str) -> None:
         """Note a damaged record."""
@@ -178,8 +179,9 @@ class DamageReport:
         elif record.placed.header is not None:
             self._blobs.add(record.placed.segment.blob)
 
-    def whole(self, message: str) -> None:
+    def whole(self, message: str, code: str = "damaged-volume") -> None:
         """Note that nothing of the volume can be used."""
+        self._code = code
         self._messages.append(message)
         self._whole = True
 
@@ -197,4 +199,4 @@ class DamageReport:
         manifest, number = self._volume.manifest, self._volume.number
         affected = manifest.affected_by_volume(number) if self._whole else manifest.affected(self._blobs)
         more = f" and {len(self._messages) - 1} more records" if len(self._messages) > 1 else ""
-        return [Problem(number, str(self._volume.path), "damaged-volume", self._messages[0] + more, affected)]
+        return [Problem(number, str(self._volume.path), self._code, self._messages[0] + more, affected)]
