@@ -10,7 +10,10 @@ import pytest
 
 from isthmus.inventory.lock import LockEntry
 from isthmus.inventory.mapping import MirrorMap
+from isthmus.registry import ConnectionOptions, connect
 from isthmus.serve import serving
+from isthmus.store import Store
+from isthmus.transfer import Upstreams, ahead, pull, push
 from tests.real.conftest import StartRegistry
 from tests.real.docker_registry import DockerRegistry
 from tests.real.skopeo import Skopeo
@@ -119,3 +122,22 @@ def test_the_library_example_between_registries(
     assert (again.blobs, again.skipped, more_requests) == (0, first.blobs, 0)
     for name in (WEB, API, SHARED):
         assert skopeo.digest(f"docker://{registry.address}/mirror/{name}") == manifests[name].digest
+
+
+def test_a_large_blob_over_several_connections(
+    tmp_path: Path, docker_registry: StartRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"LARGE": 1_000_000, "SEGMENT": 700_001, "TRIAL": 0.0, "SLOW": 1 << 60}.items():
+        monkeypatch.setattr(ahead, name, value)
+    manifests = fill(tmp_path / "store", layer_size=6_000_000)
+    registry = docker_registry()
+    with Store.open(tmp_path / "store") as store, connect(registry.address) as target:
+        push(store, target, MirrorMap(prefix=""))
+    entry = LockEntry(kind="image", name=WEB, digest=manifests[WEB].digest)
+    substitutes = {"docker.io": f"{registry.url}/docker.io"}
+    with Store.create(tmp_path / "copy") as copied, Upstreams(ConnectionOptions(), substitutes) as upstreams:
+        result = pull([entry], copied, upstreams, jobs=1)
+        assert all(copied.has_blob("", blob) for blob in manifests[WEB].blobs)
+        assert result.bytes == sum(blob.size for blob in manifests[WEB].blobs)
+        blobs, plain_requests = len(manifests[WEB].blobs), 1
+        assert upstreams.requests > plain_requests + blobs + 6, "it came in ranges"

@@ -48,6 +48,24 @@ def open_blob(session: Session, repository: str, blob: Descriptor, offset: int =
     return body
 
 
+def open_range(session: Session, repository: str, blob: Descriptor, offset: int, length: int) -> "BlobBody":
+    """`length` bytes of the blob from `offset` on, and nothing else of it.
+
+    Raises UnreachableError (`protocol`) where the registry does not give exactly this range.
+    """
+    where = _where(session, repository, blob)
+    if offset < 0 or length < 1 or offset + length > blob.size:
+        raise VerificationError("size-mismatch", f"{blob.size} bytes have no {length} from {offset}", where=where)
+    headers = {"Range": f"bytes={offset}-{offset + length - 1}"}
+    accept = frozenset({200, 206})
+    response = session.call(_request(session, "GET", repository, blob, accept=accept, headers=headers))
+    match = _CONTENT_RANGE.fullmatch(response.header("Content-Range").strip())
+    if response.status != 206 or match is None or (int(match[1]), int(match[2])) != (offset, offset + length - 1):
+        response.close()
+        raise failures.protocol("the registry does not give the range that it was asked for", where)
+    return BlobBody(response, length, where)
+
+
 class BlobBody:
     """A blob's bytes as they come from the socket; `size` is the number still to come."""
 

@@ -75,6 +75,10 @@ class Registry:
         """The blob's bytes from `offset` on, not verified."""
         return blobs.open_blob(self._session, repository, blob, offset)
 
+    def open_range(self, repository: str, blob: Descriptor, offset: int, length: int) -> blobs.BlobBody:
+        """A part of the blob, not verified; raises UnreachableError (`protocol`) where there are no ranges."""
+        return blobs.open_range(self._session, repository, blob, offset, length)
+
     def mount_blob(self, repository: str, blob: Descriptor, other_repository: str) -> bool:
         """Make the blob of another repository appear here; False where the registry will not."""
         return self._uploads.mount(repository, blob, other_repository)

@@ -13,6 +13,7 @@ from isthmus.errors import IsthmusError, UnreachableError, VerificationError
 from isthmus.oci import Descriptor, Sink, Source
 from isthmus.oci.content import CHUNK
 from isthmus.progress import Meter
+from isthmus.transfer.ahead import open_ahead
 from isthmus.transfer.pool import StopFlag
 
 ATTEMPTS = 5
@@ -174,7 +175,7 @@ class BlobMover:
             tally.set(position, repository)
             if position < blob.size:
                 try:
-                    with source.open_blob(source_repository, blob, position) as reader:
+                    with open_ahead(source, source_repository, blob, position) as reader:
                         while count := reader.readinto(buffer):
                             writer.write(buffer[:count])
                             position += count
