@@ -22,6 +22,7 @@ from bench.report import Report
 BENCHES = {
     "transfer": "registry → store beside other tools, in time, CPU, requests and bytes",
     "memory": "peak memory and disk of pull, pack and unpack on one big blob",
+    "scan": "5,000 manifests, beside yq, in time, memory and what is found",
     "scale": "time and memory to plan a simulated set of 10,000 images and a million blobs",
 }
 """Name → what it measures; the module bench.NAME has `run(options) -> Report` and is imported when it runs."""

@@ -20,12 +20,15 @@ class Peer:
     name: str
     version: tuple[str, ...]
     package: str = ""
+    marker: str = ""
+    """What its version says, where another program has the same name."""
 
 
 PEERS = (
     Peer("skopeo", ("--version",)),
     Peer("crane", ("version",), "github.com/google/go-containerregistry/cmd/crane@v0.22.1"),
     Peer("regctl", ("version", "--format", "{{.VCSTag}}"), "github.com/regclient/regclient/cmd/regctl@v0.11.7"),
+    Peer("yq", ("--version",), "github.com/mikefarah/yq/v4@v4.45.1", "mikefarah"),
     Peer("oras", ("version",), "oras.land/oras/cmd/oras@v1.3.6"),
 )
 
@@ -39,8 +42,8 @@ def cache() -> Path:
 
 
 def find(name: str) -> Path | None:
-    """Where the program is: on PATH, in ~/go/bin, or in the cache; None where it is not."""
-    places = [os.environ.get("PATH", os.defpath), str(Path.home() / "go" / "bin"), str(cache() / "bin")]
+    """Where the program is: in the cache, on PATH or in ~/go/bin; None where it is not."""
+    places = [str(cache() / "bin"), os.environ.get("PATH", os.defpath), str(Path.home() / "go" / "bin")]
     found = shutil.which(name, path=os.pathsep.join(places))
     return Path(found) if found else None
 
@@ -89,7 +92,8 @@ def main() -> int:
     cache().mkdir(parents=True, exist_ok=True)
     failed = 0
     for name in names:
-        problem = "" if find(name) else install(by_name[name])
+        is_here = find(name) is not None and by_name[name].marker in version(name)
+        problem = "" if is_here else install(by_name[name])
         failed += bool(problem)
         print(f"{name}: {problem or f'{version(name)} in {find(name)}'}")
     return 1 if failed else 0
