@@ -91,6 +91,18 @@ def test_a_baseline_that_is_not_there_is_listed(update: Update, how: str) -> Non
     assert tree(update.site) == tree(update.source)
 
 
+def test_what_is_carried_and_was_there_before_is_not_believed_either(update: Update, tmp_path: Path) -> None:
+    data = update.base.read_bytes()
+    update.base.chmod(0o644)
+    update.base.write_bytes(bytes(len(data)))
+    with pytest.raises(VerificationError) as error:
+        unpack([tmp_path / "first"], update.site)
+    assert (error.value.code, error.value.items) == ("damaged-store", (f"sha256:{update.base.name}",))
+    update.base.unlink()
+    unpack([tmp_path / "first"], update.site)
+    assert update.base.read_bytes() == data
+
+
 def test_a_site_without_a_store_has_no_baseline(update: Update, tmp_path: Path) -> None:
     with pytest.raises(VerificationError) as error:
         unpack([update.out], tmp_path / "other")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from isthmus.bundle.manifest import Baseline, Blob, BundleManifest, Run
 from isthmus.errors import IsthmusError, VerificationError
-from isthmus.store import Store
+from isthmus.store import Staging, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,26 @@ def require_held(manifest: BundleManifest, store: Store | None, where: Path, *, 
         hint="carry a fresh receipt of this store out (`isthmus receipt`) and pack again with `--since` it",
         items=items,
     )
+
+
+def verify_reused(manifest: BundleManifest, store: Store | None, staging: Staging, where: Path) -> None:
+    """Hash what the bundle carries, the store had before, and was therefore not staged.
+
+    Raises VerificationError `damaged-store`, whose items are the digests that are damaged.
+    """
+    if store is None:
+        return
+    held = manifest.held()
+    reused = [blob for number, blob in enumerate(manifest.blobs) if number not in held and not staging.have(*blob)]
+    damaged = [str(blob.digest) for blob in reused if store.blob_size(blob.digest) and _wrong(blob, store, True)]
+    if damaged:
+        raise VerificationError(
+            "damaged-store",
+            f"{len(damaged)} blobs that the store had before are damaged there: {', '.join(damaged[:5])}",
+            where=str(where),
+            hint="remove them from the store and unpack again: the bundle carries them",
+            items=damaged,
+        )
 
 
 def _wrong(blob: Blob, store: Store | None, hashed: bool) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from isthmus.bundle.baseline import require_held
+from isthmus.bundle.baseline import require_held, verify_reused
 from isthmus.bundle.keys import PublicKey
 from isthmus.bundle.layout import Kind
 from isthmus.bundle.manifest import BundleManifest, bundle_id
@@ -159,7 +159,9 @@ def _finish(
         raise error
     if lacking:
         raise _read_again(manifest, lacking, place)
-    require_held(manifest, held_by(store_path), store_path, hashed=True)
+    store = held_by(store_path)
+    require_held(manifest, store, store_path, hashed=True)
+    verify_reused(manifest, store, stage.staging, store_path)
     assert given.contents is not None
     guard.record(given.contents, verified=given.signed_by is not None)
     moved = _publish(store_path, manifest, stage.staging, durable=durable)
