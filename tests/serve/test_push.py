@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from isthmus.errors import UsageError
 from isthmus.inventory.mapping import MirrorMap
 from isthmus.oci import Digest
 from isthmus.oci.descriptor import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
@@ -351,6 +352,19 @@ def test_what_is_old_is_forgotten(tmp_path: Path) -> None:
     assert links.needed() == set()
     assert links.of("localhost/a", "hidden") == (Digest.of(b"2"),)
     links.close()
+
+
+def test_one_server_takes_pushes(site: Site) -> None:
+    with pytest.raises(UsageError) as caught:
+        ServerThread(site.path, MirrorMap(), Listen(writable=True))
+    assert caught.value.code == "store-busy"
+    raw, _ = site.manifest("team/app", "v1")
+    reading = ServerThread(site.path, MirrorMap())  # others may serve it
+    client = Client(reading.address)
+    assert client.get("/v2/team/app/manifests/v1").body == raw
+    assert client.request("POST", "/v2/team/app/blobs/uploads/").status == 405
+    client.close()
+    reading.stop()
 
 
 def test_wrong_methods(site: Site) -> None:

@@ -53,7 +53,11 @@ def create_app(
     users = Users(listen.auth) if listen.auth else None
     audit = Audit(listen.audit) if listen.audit else None
     links = open_links(store.path, writable=listen.writable)
-    catalogue = Catalogue(store, mapping, links)
+    try:
+        catalogue = Catalogue(store, mapping, links)
+    except IsthmusError:
+        _state_closed(links, audit)
+        raise
     metrics = Metrics(catalogue, misses)
     access = Access(users, anonymous_pull=listen.anonymous_pull) if users else None
     writer = Writer(catalogue, links, access) if listen.writable and links is not None else None
@@ -86,12 +90,16 @@ def _state(
         yield
         for task in tasks:
             task.cancel()
-        if links is not None:
-            links.close()
-        if audit is not None:
-            audit.close()
+        _state_closed(links, audit)
 
     return context
+
+
+def _state_closed(links: Links | None, audit: Audit | None) -> None:
+    if links is not None:
+        links.close()
+    if audit is not None:
+        audit.close()
 
 
 async def _watch(users: Users | None, audit: Audit | None) -> None:

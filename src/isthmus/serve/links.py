@@ -13,9 +13,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
+from urllib.parse import quote
 
 from isthmus.errors import UnreachableError, UsageError
 from isthmus.oci import Digest
+from isthmus.store import files
 
 FILE = "serve.sqlite"
 KEEP_SECONDS = 24 * 3600.0
@@ -33,19 +35,30 @@ class Links:
 
     def __init__(self, path: Path, *, writable: bool) -> None:
         self._path = path
+        self._held = _hold(path.with_name(f"{path.name}.lock")) if writable else -1
         self._lock = threading.Lock()
         self._links: dict[Kind, dict[str, dict[Digest, float]]] = {"blob": {}, "manifest": {}, "hidden": {}}
         with self._errors():
-            mode = "rwc" if writable else "ro"
-            self._db = sqlite3.connect(
-                f"file:{path}?mode={mode}", uri=True, timeout=30, check_same_thread=False, isolation_level=None
-            )
+            self._db = self._connect("rwc") if writable else self._connect_reading()
             if writable:
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._db.execute("PRAGMA synchronous = NORMAL")
                 self._db.execute(_SCHEMA)
             for row in self._db.execute("SELECT repository, digest, kind, at FROM links"):
                 self._remember(*row)
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        where = f"file:{quote(str(self._path))}?mode={mode}"
+        return sqlite3.connect(where, uri=True, timeout=30, check_same_thread=False, isolation_level=None)
+
+    def _connect_reading(self) -> sqlite3.Connection:
+        db = self._connect("ro")
+        try:
+            db.execute("SELECT count(*) FROM links")
+        except sqlite3.OperationalError:
+            db.close()
+            db = self._connect("ro&immutable=1")  # a medium that cannot be written to, even for a lock
+        return db
 
     def _remember(self, repository: str, digest: str, kind: str, at: float) -> None:
         try:
@@ -65,8 +78,11 @@ class Links:
             ) from error
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and let another server have it."""
         self._db.close()
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
 
     def of(self, repository: str, kind: Kind) -> tuple[Digest, ...]:
         """What a repository has of a kind."""
@@ -122,8 +138,17 @@ class Links:
                 }
 
 
+def _hold(path: Path) -> int:
+    """Be the one server that takes pushes. Raises UsageError `store-busy`."""
+    descriptor = files.open_for_writing(path)
+    if not files.try_lock(descriptor, path):
+        os.close(descriptor)
+        raise UsageError("store-busy", "another server takes pushes for this store", where=str(path.parent))
+    return descriptor
+
+
 def open_links(store: Path, *, writable: bool) -> Links | None:
-    """Those of a store; None where it is only read and has none."""
+    """Those of a store; None where it is only read and has none. Raises UsageError `store-busy`."""
     path = store / FILE
     if not writable and not os.path.exists(path):
         return None
