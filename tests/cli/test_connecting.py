@@ -111,3 +111,28 @@ def test_a_crossing_with_passwords_on_both_sides(
     finally:
         outside.stop()
         inside.stop()
+
+
+@pytest.mark.real
+def test_a_mirror_stands_in_for_a_host_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.transfer.images import WEB, fill
+
+    programs.require("docker-registry")
+    registry = docker_registry.start(tmp_path / "registry")
+    try:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "none"))
+        fill(tmp_path / "store", 10_000)
+        assert run(["push", "--store", "store", "--to", registry.address, "-q"]) == 0
+        (tmp_path / "list.txt").write_text(f"{WEB}\n")
+        there = f"{registry.url}/mirror/docker.io"
+        assert run(["lock", "images:list.txt", "-q", f"--upstream=docker.io={there}"]) == 0
+        away = ["pull", "--store", "pulled", "-q", "--upstream=docker.io=http://127.0.0.1:1/none"]
+        (tmp_path / "isthmus.yaml").write_text(
+            f"platform: {{architectures: [], registries: {{docker.io: {{mirrors: ['{there}']}}}}}}\n"
+        )
+        assert run(away) == 0, capsys.readouterr()
+    finally:
+        registry.stop()

@@ -126,6 +126,8 @@ READING = [
          "digest-mismatch"),
     Case("manifest-of-100-MB", lambda f: f.spoil("GET", MANIFEST, Reply(200, b" ", length=GREEDY,
          endless=b" " * 65536)), 5, "protocol"),
+    Case("manifest-without-end", lambda f: f.spoil("GET", MANIFEST, Reply(raw=b"HTTP/1.1 200 OK\r\n\r\n",
+         endless=b" " * 65536)), 5, "protocol"),
     Case("lying-range", lying_range),
     Case("other-range", lambda f: f.spoil("GET", BLOB, other_range), 5, "refused"),
     Case("ignored-range", ignored_range),
