@@ -1,10 +1,9 @@
 """Fuzzing: whatever goes in, only our errors come out, and items and references are well-formed.
 
-ISTHMUS_FUZZ_SECONDS=60 fuzzes for a minute; without it a second or so.
+ISTHMUS_FUZZ_SECONDS=60 fuzzes for about a minute; without it for some seconds.
 """
 
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -25,12 +24,11 @@ from isthmus.scan.yaml_reader import parse_all
 
 SECONDS = float(os.environ.get("ISTHMUS_FUZZ_SECONDS", "0"))
 BUDGET = settings(
-    max_examples=100_000 if SECONDS else 150,
+    max_examples=max(150, int(SECONDS * 30)),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     database=None,
 )
-STARTED = time.monotonic()
 
 WORDS = """
 apiVersion kind metadata name namespace annotations spec template containers initContainers image images args
@@ -94,15 +92,9 @@ def error_of(function: Callable[[], object]) -> IsthmusError | None:
     return None
 
 
-def is_over() -> bool:
-    return bool(SECONDS) and time.monotonic() - STARTED > SECONDS
-
-
 @BUDGET
 @given(VALUES)
 def test_any_object(value: Any) -> None:
-    if is_over():
-        return
     inventory = scan_documents([Document("fuzz", value)])
     for ref in inventory.references:
         if ref.kind in ("image", "artifact"):
@@ -117,8 +109,6 @@ def test_any_object(value: Any) -> None:
 @BUDGET
 @given(st.one_of(st.text(alphabet="-:[]{}#&*!|>'\"%@`,? \t\nab01.~<=\\$", max_size=200), st.text(max_size=60)))
 def test_any_text(text: str) -> None:
-    if is_over():
-        return
     for parse in (parse_all, lambda text, where: list(trees_in(text, where))):
         error = error_of(lambda parse=parse: parse(text, "fuzz.yaml"))  # type: ignore[misc]
         assert error is None or (error.code == "invalid-input" and error.where.startswith("fuzz.yaml:"))
@@ -127,8 +117,6 @@ def test_any_text(text: str) -> None:
 @BUDGET
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
 def test_any_bytes_are_no_configuration_and_no_lock(data: bytes) -> None:
-    if is_over():
-        return
     lock, config = error_of(lambda: parse_lock(data)), error_of(lambda: parse_config(data))
     assert lock is not None
     assert lock.code == "invalid-lock"
@@ -138,8 +126,6 @@ def test_any_bytes_are_no_configuration_and_no_lock(data: bytes) -> None:
 @BUDGET
 @given(st.text(max_size=80))
 def test_any_name(text: str) -> None:
-    if is_over():
-        return
     names_image(text)
     if look(text) is not Look.NONE:
         Reference.parse(text.strip().removeprefix("docker://").removeprefix("oci://"))
