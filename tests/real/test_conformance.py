@@ -18,6 +18,8 @@ from tests.real import programs
 MODULE = "github.com/opencontainers/distribution-spec/conformance"
 VERSION = "v0.0.0-20260831232431-97274622c111"
 BUILD_SECONDS = 60
+USERS = "user:$2y$04$jza5UQLflduAl4ZGYDs88.WRLsdMuYx6WVdPF5aLxqZ80.UfswQDO"
+"""Whose password is `secret`; with users, every request goes through the token flow."""
 
 pytestmark = pytest.mark.real
 
@@ -46,16 +48,20 @@ def suite() -> Path:
     return binary
 
 
-@pytest.mark.parametrize(("version", "least"), [("1.1", 850), ("dev", 980)])
-def test_conformance(suite: Path, tmp_path: Path, version: str, least: int) -> None:
+@pytest.mark.parametrize(("version", "least", "users"), [("1.1", 850, ""), ("dev", 980, ""), ("1.1", 850, USERS)])
+def test_conformance(suite: Path, tmp_path: Path, version: str, least: int, users: str) -> None:
     """`dev` is what the next version of the specification adds: cancelling, digest headers, tags as parameters."""
-    with serving(tmp_path / "store", MirrorMap(), Listen(writable=True)) as address:
+    (tmp_path / "users").write_text(users)
+    listen = Listen(writable=True, auth=tmp_path / "users" if users else None)
+    with serving(tmp_path / "store", MirrorMap(), listen) as address:
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(tmp_path),
             "OCI_REGISTRY": address,
             "OCI_TLS": "disabled",
             "OCI_VERSION": version,
+            "OCI_USERNAME": "user" if users else "",
+            "OCI_PASSWORD": "secret" if users else "",
             "OCI_RESULTS_DIR": str(tmp_path / "results"),
         }
         done = subprocess.run(
