@@ -159,7 +159,7 @@ class SegmentWriter:
         at = self.offset
         with files.io_errors(self._part.data):
             while rest:
-                count = os.pwrite(self._descriptor, rest, at)
+                count = os.pwrite(self._descriptor, rest[: files.WRITE], at)
                 rest = rest[count:]
                 at += count
         if self._chain is not None:
