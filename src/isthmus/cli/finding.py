@@ -27,7 +27,8 @@ def scan_platform(run: Run, sources: tuple[str, ...]) -> Inventory:
     if config is None:
         return scan(sources)
     platform = msgspec.structs.replace(config.platform, add=()) if sources else config.platform
-    found = scan([SourceSpec.parse(text) for text in sources or platform.sources])
+    specs = [SourceSpec.parse(text) for text in sources or platform.sources]
+    found = scan(specs, platform.catalogue)
     return settle(found, platform, str(run.file or "isthmus.yaml"))
 
 
