@@ -139,9 +139,9 @@ def test_a_target_that_was_emptied_is_filled_again_whatever_was_remembered(world
 def test_more_that_is_carried_of_the_same_digest_is_not_taken_for_done(world: World) -> None:
     sink = StrictRegistry(takes_sparse=True)
     amd64 = (Platform.parse("linux/amd64"),)
-    world.run(sink, world.items(API, platforms=amd64, content="amd64"))
+    world.run(sink, world.items(API, platforms=amd64))
     before = len(sink.blobs["quay.io/team/api"])
-    result = world.run(sink, world.items(API, content="all"))
+    result = world.run(sink, world.items(API))
     assert result.blobs == len(sink.blobs["quay.io/team/api"]) - before == 2
 
 

@@ -3,8 +3,7 @@
 Each turns lock entries into items for the engine. Not here: how content moves.
 """
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from isthmus.errors import UsageError
 from isthmus.inventory.lock import LockEntry
@@ -21,6 +20,7 @@ from isthmus.transfer.survey import RegistrySurvey, Survey
 from isthmus.transfer.upstreams import Upstreams
 
 IMAGE_KINDS = ("image", "artifact")
+_SINGLE = "single-platform"
 
 
 def pull(
@@ -97,7 +97,7 @@ def push(
                 digest=digest,
                 tags=(reference.tag,) if reference.tag else (),
                 referrers=referrers,
-                content=_content(single_platform, held, referrers),
+                content=" ".join([_SINGLE if single_platform else "", *sorted(held)]),
             )
         )
     return copy(
@@ -168,16 +168,10 @@ def mirror_items(
                 tags=(reference.tag,) if reference.tag else (),
                 platforms=tuple(platforms),
                 referrers=referrers,
-                content=_content(single_platform, map(str, platforms), referrers),
+                content=_SINGLE if single_platform else "",
             )
         )
     return items
-
-
-def _content(single_platform: bool, parts: Iterable[str], referrers: Iterable[Digest]) -> str:
-    """A name for what is carried of a digest, so that a run that carries more is not taken for done."""
-    words = ["single" if single_platform else "", *sorted(parts), "", *sorted(referrers)]
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
 def _held(store: Store, digest: Digest) -> Manifest | None:

@@ -20,7 +20,7 @@ _BLOB = "application/octet-stream"
 class CopyItem(msgspec.Struct, frozen=True):
     """One image or artifact to copy: from where, to where, and under which tags.
 
-    `content` names what is carried of it (platforms, referrers, …) for whoever remembers former runs.
+    `content` names what else decides how much of it is carried, for whoever remembers former runs.
     """
 
     name: str

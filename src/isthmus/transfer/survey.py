@@ -5,6 +5,7 @@ its blobs. What a former run completed is remembered (`memory`) and needs one qu
 is trusted. Not here: stores, which are asked for every blob, since a file may have been removed.
 """
 
+import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -12,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from isthmus.oci import Descriptor, Digest
-from isthmus.transfer.memory import Memory, Remembered
+from isthmus.transfer.memory import Key, Memory, Remembered
 from isthmus.transfer.plan import CopyItem
 from isthmus.transfer.tree import Tree
 
@@ -149,5 +150,8 @@ class RegistrySurvey:
         return True
 
 
-def _key(item: CopyItem) -> tuple[str, str, str, str]:
-    return (item.sink_repository, ",".join(item.tags), item.digest, item.content)
+def _key(item: CopyItem) -> Key:
+    """What is carried of an item is a part of its key, so that a run that carries more is not taken for done."""
+    words = [item.content, *sorted(map(str, item.platforms)), "", *sorted(item.referrers)]
+    carried = hashlib.sha256("\n".join(words).encode()).hexdigest()
+    return (item.sink_repository, ",".join(item.tags), item.digest, carried)
