@@ -28,7 +28,11 @@ def commands() -> str:
     """`commands.md`: every command's help, as the program prints it."""
     parts = ["# Commands\n\nGenerated from the code by `make docs`; do not edit.\n"]
     for path, command in _walk(cli, ("isthmus",)):
-        context = click.Context(command, info_name=" ".join(path), max_content_width=100, terminal_width=100)
+        # As the program makes them, since a command keeps the help option that it first had in a process.
+        names = cli.context_settings["help_option_names"]
+        context = click.Context(
+            command, info_name=" ".join(path), max_content_width=100, terminal_width=100, help_option_names=names
+        )
         parts.append(f"## {' '.join(path)}\n\n```text\n{command.get_help(context).rstrip()}\n```\n")
     return "\n".join(parts)
 
