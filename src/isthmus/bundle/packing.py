@@ -26,6 +26,7 @@ from isthmus.bundle.spans import Spans
 from isthmus.errors import UsageError, VerificationError
 from isthmus.oci import Descriptor
 from isthmus.store import Store
+from isthmus.store.files import WRITE
 
 PARTIAL = ".partial"
 _BUFFERED = 256 * 1024
@@ -257,7 +258,7 @@ class _Packer:
                 payload.update(piece)
                 if blob is not None:
                     blob.update(piece)
-                file.write(piece)
+                file.writelines(piece[start : start + WRITE] for start in range(0, len(piece), WRITE))
             front.position += len(piece)
         checksum = payload.digest()
         proven = record.accepts(checksum) if blob is None else self._spans.keep(record.header, blob)
