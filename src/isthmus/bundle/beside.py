@@ -3,11 +3,9 @@
 Also whether a directory may be packed into at all. Nothing here is needed to unpack.
 """
 
-import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +13,7 @@ from isthmus.bundle.fitting import BundlePlan
 from isthmus.bundle.keys import SigningKey
 from isthmus.bundle.layout import HEADER_SIZE, parse_header
 from isthmus.bundle.manifest import MAX_MANIFEST, bundle_id
-from isthmus.bundle.medium import failed, io_errors, open_regular
+from isthmus.bundle.medium import io_errors, open_regular
 from isthmus.bundle.shape import Shape
 from isthmus.bundle.volume import Contents, KnownContents
 from isthmus.errors import IsthmusError, UsageError, VerificationError
@@ -24,26 +22,6 @@ MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "manifest.sig"
 CHECKSUMS: Final = "SHA256SUMS"
 SUFFIX: Final = ".isv"
-
-
-@contextmanager
-def locked_directory(place: Path) -> Iterator[None]:
-    """Make the directory and keep other packs out of it; raises UsageError `store-busy`, or `io-failed`."""
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise failed(error, place) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(
-                "store-busy", "another process packs into this directory", where=str(place)
-            ) from error
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def check_directory(place: Path, shapes: Sequence[Shape], leave_out: str = "") -> None:

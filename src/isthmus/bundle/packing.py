@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from isthmus.bundle.beside import CHECKSUMS, check_directory, locked_directory, replace, write_companions
+from isthmus.bundle.beside import CHECKSUMS, check_directory, replace, write_companions
 from isthmus.bundle.encoding import parity_payload
 from isthmus.bundle.fitting import BundlePlan
 from isthmus.bundle.layout import pack_record
+from isthmus.bundle.locking import exclusive
 from isthmus.bundle.medium import io_errors, new_buffer, open_regular
 from isthmus.bundle.progress import Meter, Progress
 from isthmus.bundle.scan import Front, beside, scan
@@ -29,6 +30,7 @@ from isthmus.store import Store
 from isthmus.store.files import WRITE
 
 PARTIAL = ".partial"
+_BUSY = "another process packs into this directory"
 _BUFFERED = 256 * 1024
 
 
@@ -71,7 +73,7 @@ def pack(
     the store's bytes are not what they should be, UnreachableError `io-failed`.
     """
     place = Path(out_dir)
-    with locked_directory(place), ThreadPoolExecutor(1, "isthmus-pack") as pool:
+    with exclusive(place, _BUSY), ThreadPoolExecutor(1, "isthmus-pack") as pool:
         shapes = shapes_of(plan, signing_key)
         check_directory(place, shapes)
         packer = _Packer(plan, store, place, pool, progress)
@@ -95,7 +97,7 @@ def pack_again(
     Blobs that it shares with other volumes are hashed in the store first. Raises as `pack` does.
     """
     place = Path(out_dir)
-    with locked_directory(place), ThreadPoolExecutor(1, "isthmus-pack") as pool:
+    with exclusive(place, _BUSY), ThreadPoolExecutor(1, "isthmus-pack") as pool:
         shapes = shapes_of(plan, signing_key)
         again = shapes[number - 1]
         check_directory(place, shapes, leave_out=again.file_name)
@@ -136,7 +138,7 @@ def pack_encrypted(
     `pack` does; UsageError `file-exists` where the directory holds a finished bundle.
     """
     place = Path(out_dir)
-    with locked_directory(place), ThreadPoolExecutor(1, "isthmus-pack") as pool:
+    with exclusive(place, _BUSY), ThreadPoolExecutor(1, "isthmus-pack") as pool:
         if (place / CHECKSUMS).exists() or any(place.glob("*.isv")):
             raise UsageError("file-exists", "it holds a bundle; pack into an empty directory", where=str(place))
         packer = _Packer(plan, store, place, pool, progress)

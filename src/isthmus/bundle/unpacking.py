@@ -5,7 +5,6 @@ they are moved into the store, and all references appear in one step. Until then
 all, whatever the volumes hold. Not here: reading one volume's records (`stage`).
 """
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import BinaryIO
 from isthmus.bundle.baseline import require_held, verify_reused
 from isthmus.bundle.keys import PublicKey
 from isthmus.bundle.layout import Kind
+from isthmus.bundle.locking import exclusive
 from isthmus.bundle.manifest import BundleManifest, bundle_id
 from isthmus.bundle.medium import failed
 from isthmus.bundle.mending import keep_parity, mend
@@ -132,7 +132,7 @@ def _staged(
     held = held_by(store_path)
     require_held(manifest, held, store_path)
     place = staging_directory(store_path, bundle_id(contents.raw).hex())
-    with _locked(place):
+    with exclusive(place, "another process unpacks this bundle into this store", _LOCK):
         yield Stage(Staging(place, durable=durable), held, manifest, Meter(progress, total))
     if not place.exists():
         with suppress(OSError):
@@ -244,23 +244,3 @@ def _publish(store_path: Path, manifest: BundleManifest, staging: Staging, *, du
                 )
         store.set_references(names_in(manifest))
     return moved
-
-
-@contextmanager
-def _locked(place: Path) -> Iterator[None]:
-    """Keep other unpacks of the same bundle out. Raises UsageError `store-busy`."""
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(place / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    except OSError as error:
-        raise failed(error, place) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(
-                "store-busy", "another process unpacks this bundle into this store", where=str(place)
-            ) from error
-        yield
-    finally:
-        os.close(descriptor)
