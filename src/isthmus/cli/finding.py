@@ -2,7 +2,7 @@
 
 from isthmus.cli.command import Run
 from isthmus.errors import UsageError
-from isthmus.inventory.model import Inventory, Ref
+from isthmus.inventory.model import Inventory, Item, Ref
 
 
 def scan_platform(run: Run, sources: tuple[str, ...]) -> Inventory:
@@ -29,12 +29,19 @@ def scan_platform(run: Run, sources: tuple[str, ...]) -> Inventory:
     platform = msgspec.structs.replace(config.platform, add=()) if sources else config.platform
     specs = [SourceSpec.parse(text) for text in sources or platform.sources]
     found = scan(specs, platform.catalogue)
-    return settle(found, platform, str(run.file or "isthmus.yaml"))
+    return settle(found, platform, str(run.file or "isthmus.yaml"), config.site)
 
 
-def references_to_lock(run: Run, inventory: Inventory, include: tuple[str, ...]) -> list[Ref]:
-    """What of the inventory is locked: what is needed always, and what options and isthmus.yaml include."""
+def references_to_lock(
+    run: Run, inventory: Inventory, include: tuple[str, ...]
+) -> tuple[tuple[Ref, ...], tuple[Item, ...]]:
+    """What of the inventory is locked, by the options and isthmus.yaml; and all that is left out of the lock."""
     from isthmus.inventory.settle import to_lock
 
     config = run.config()
-    return to_lock(inventory, {*include, *(config.platform.include if config else ())})
+    selection = (
+        to_lock(inventory, {*include, *config.platform.include}, config.platform.waive)
+        if config
+        else to_lock(inventory, include)
+    )
+    return selection.references, (*inventory.unresolved, *selection.left)

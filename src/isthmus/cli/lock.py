@@ -10,7 +10,7 @@ from isthmus.cli.finding import references_to_lock, scan_platform
 from isthmus.cli.output import human_size
 from isthmus.errors import IncompleteError, UnreachableError
 from isthmus.inventory.lock import Lock, changed, read_lock, write_lock
-from isthmus.inventory.model import Inventory
+from isthmus.inventory.model import Item
 from isthmus.transfer import Resolution, resolve
 
 
@@ -54,13 +54,13 @@ def command(
     """
     config = run.config()
     inventory = scan_platform(run, sources)
-    wanted = references_to_lock(run, inventory, include)
+    wanted, left = references_to_lock(run, inventory, include)
     chosen = parse_platforms(platforms, config)
     options = connection_options(ca, insecure, plain_http, jobs)
     registries = connect_upstreams(options, upstreams, config)
     with registries, run.progress("lock", "items") as report:
         resolution = resolve(wanted, registries, chosen, max(jobs, 8), report)
-    _refuse_incomplete(resolution, inventory, incomplete)
+    _refuse_incomplete(resolution, left, incomplete)
     lock = Lock(platforms=tuple(map(str, chosen)), references=resolution.entries)
     difference = changed(read_lock(out) if out.exists() else Lock(), lock)
     write_lock(out, lock)
@@ -72,10 +72,10 @@ def command(
     }
     size = human_size(resolution.bytes)
     run.emit(document, f"{out}: {len(lock.references)} references, {size}, {len(difference)} changed")
-    return 3 if resolution.failures or inventory.unresolved else 0
+    return 3 if resolution.failures or left else 0
 
 
-def _refuse_incomplete(resolution: Resolution, inventory: Inventory, incomplete: bool) -> None:
+def _refuse_incomplete(resolution: Resolution, left: tuple[Item, ...], incomplete: bool) -> None:
     """A lock that leaves something out would be a quiet hole; only who asks for it gets it."""
     if incomplete:
         return
@@ -89,6 +89,6 @@ def _refuse_incomplete(resolution: Resolution, inventory: Inventory, incomplete:
         raise UnreachableError(
             first.code, f"{len(failures)} references could not be resolved", items=listed, hint=first.hint or hint
         )
-    listed += [f"{item.what}: {item.why}" for item in inventory.unresolved]
+    listed += [f"{item.what}: {item.why}" for item in left]
     if listed:
         raise IncompleteError("unresolved", f"{len(listed)} items could not be resolved", items=listed, hint=hint)

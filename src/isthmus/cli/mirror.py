@@ -133,10 +133,10 @@ def _lock_now(
     run: Run, sources: tuple[str, ...], registries: Upstreams, platforms: tuple[Platform, ...], jobs: int
 ) -> tuple[LockEntry, ...]:
     inventory = scan_platform(run, sources)
-    wanted = references_to_lock(run, inventory, ())
+    wanted, left = references_to_lock(run, inventory, ())
     resolution = resolve(wanted, registries, platforms, max(jobs, 8))
     listed = [f"{failure.reference.name}: {failure.error.message}" for failure in resolution.failures]
-    listed += [f"{item.what}: {item.why}" for item in inventory.unresolved]
+    listed += [f"{item.what}: {item.why}" for item in left]
     if listed:
         raise IncompleteError("unresolved", f"{len(listed)} items could not be resolved", items=listed)
     return resolution.entries

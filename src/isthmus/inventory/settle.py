@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from isthmus.inventory.config import Addition, Decided, PlatformSection, Waiver
+from isthmus.inventory.config import Addition, Decided, PlatformSection, SiteSection, Waiver
 from isthmus.inventory.merge import merge_inventories
 from isthmus.inventory.model import Endpoint, Finding, Inventory, Item, Kind, Ref
 from isthmus.oci import Reference
@@ -16,28 +16,46 @@ from isthmus.oci import Reference
 _OCI_KINDS = ("image", "artifact")
 
 
-def settle(found: Inventory, platform: PlatformSection, where: str = "isthmus.yaml") -> Inventory:
+class Selection(msgspec.Struct, frozen=True):
+    """What is locked, and what should be but cannot be carried."""
+
+    references: tuple[Ref, ...]
+    left: tuple[Item, ...] = ()
+
+
+def settle(
+    found: Inventory, platform: PlatformSection, where: str = "isthmus.yaml", site: SiteSection | None = None
+) -> Inventory:
     """The inventory with what the file adds, decides and waives.
 
-    Waived items leave `unresolved` and are listed with their reason under `statistics.waived`. Raises
-    UsageError (`invalid-reference`) for an addition that is no reference.
+    Waived items leave `unresolved` and are listed with their reason under `statistics.waived`. What is asked
+    for by a name of the site itself is there and not carried: it is listed under `statistics.inside`, and such
+    endpoints are decided. Raises UsageError (`invalid-reference`) for an addition that is no reference.
     """
     added = Inventory(references=tuple(_added(entry, number, where) for number, entry in enumerate(platform.add)))
     merged = merge_inventories([found, added])
     open_items, waived = _waive(merged.unresolved, platform.waive)
-    statistics = {**found.statistics, "waived": [{"what": w, "reason": r} for w, r in waived]} if waived else None
+    statistics = dict(found.statistics)
+    if waived:
+        statistics["waived"] = [{"what": what, "reason": reason} for what, reason in waived]
+    inside = {ref.name for ref in merged.references if _is_inside(ref.name, site)}
+    if inside:
+        statistics["inside"] = sorted(inside)
+    endpoints = (_decide(endpoint, platform.decide) for endpoint in merged.endpoints)
     return msgspec.structs.replace(
         merged,
-        endpoints=tuple(_decide(endpoint, platform.decide) for endpoint in merged.endpoints),
+        references=tuple(ref for ref in merged.references if ref.name not in inside),
+        endpoints=tuple(_decide_inside(endpoint, site) for endpoint in endpoints),
         unresolved=open_items,
-        statistics=statistics or found.statistics,
+        statistics=statistics,
     )
 
 
-def to_lock(inventory: Inventory, include: Iterable[str] = ()) -> list[Ref]:
-    """What `lock` takes: what is needed always, and the kinds that were asked for.
+def to_lock(inventory: Inventory, include: Iterable[str] = (), waivers: Iterable[Waiver] = ()) -> Selection:
+    """What `lock` takes: what is needed always, and what was asked for besides.
 
-    `include` may hold `conditional`, `test` and `possible`.
+    `include` may hold `conditional`, `test` and `possible`. Kinds that cannot be carried are named in `left`,
+    except where they are waived.
     """
     wanted = set(include)
 
@@ -46,7 +64,34 @@ def to_lock(inventory: Inventory, include: Iterable[str] = ()) -> list[Ref]:
             return False
         return ref.when == "always" or ref.when in wanted
 
-    return [ref for ref in inventory.references if takes(ref)]
+    chosen = [ref for ref in inventory.references if takes(ref)]
+    left = [
+        Item(
+            what=ref.name,
+            why=f"a reference of kind {ref.kind}, which is not carried yet",
+            finding=ref.findings[0] if ref.findings else None,
+            hint="bring it inside by another way and waive it in isthmus.yaml (platform.waive), with the reason",
+        )
+        for ref in chosen
+        if ref.kind not in _OCI_KINDS
+    ]
+    return Selection(tuple(ref for ref in chosen if ref.kind in _OCI_KINDS), _waive(left, waivers)[0])
+
+
+def _is_inside(name: str, site: SiteSection | None) -> bool:
+    """Whether the host of a reference or an address is the site's registry, or below the site's domain."""
+    if site is None:
+        return False
+    host = name.rpartition("://")[2].partition("/")[0]
+    domain = site.domain.lower().strip(".")
+    bare = host.lower().partition(":")[0]
+    return host == site.registry.host or bool(domain and (bare == domain or bare.endswith(f".{domain}")))
+
+
+def _decide_inside(endpoint: Endpoint, site: SiteSection | None) -> Endpoint:
+    if endpoint.decision is not None or not _is_inside(endpoint.url, site):
+        return endpoint
+    return msgspec.structs.replace(endpoint, decision="internal")
 
 
 def _added(entry: Addition, number: int, where: str) -> Ref:
