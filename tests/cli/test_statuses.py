@@ -139,3 +139,27 @@ def test_a_scan_is_compared_with_an_older_one(tmp_path: Path) -> None:
     (tmp_path / "old.json").write_text("{")
     broken = outcome("scan", "images:list.txt", "--diff", "old.json", "--json", cwd=tmp_path)
     assert (broken.returncode, json.loads(broken.stdout)["error"]["code"]) == (2, "invalid-input")
+
+
+def test_the_shapes_of_the_contract_are_whole(tmp_path: Path) -> None:
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "a"},
+        "spec": {"containers": [{"image": "pause:3"}]},
+    }
+    (tmp_path / "pod.json").write_text(json.dumps(pod))
+    document = json.loads(outcome("scan", "manifests:pod.json", "--json", cwd=tmp_path).stdout)
+    assert set(document) == {"references", "endpoints", "unresolved", "statistics"}
+    (ref,) = document["references"]
+    assert (ref["kind"], ref["name"], ref["as_written"]) == ("image", "docker.io/library/pause:3", ["pause:3"])
+    (finding,) = ref["findings"]
+    assert finding == {
+        "source": "manifests:pod.json",
+        "object": "Pod/a",
+        "path": ".spec.containers[0].image",
+        "rule": "pod-container",
+        "confidence": "certain",
+        "when": "always",
+        "note": "",
+    }

@@ -14,7 +14,7 @@ When = Literal["always", "conditional", "test"]
 Decision = Literal["internal", "disable", "allow"]
 
 
-class Finding(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
+class Finding(msgspec.Struct, frozen=True, order=True):
     """Where something was found, by which rule, and how sure the rule is."""
 
     source: str
