@@ -31,6 +31,7 @@ COMMANDS = {
     "export": "Write images into a file for docker, podman and containerd.",
     "mirror": "Copy from the upstream registries into another.",
     "prune": "Delete from a registry what no lock needs.",
+    "gc": "Free what nothing in a store needs.",
     "configure": "Write the configuration of the site's nodes.",
     "check": "Prove that everything in the lock is there.",
     "keys": "Make keys.",

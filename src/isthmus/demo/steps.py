@@ -37,6 +37,8 @@ from isthmus.store import Store
 from isthmus.transfer import Upstreams, pull, resolve
 
 VOLUME_SIZE = 4_000_000
+PARITY = 30.0
+"""Per cent: one whole volume of the few may be lost."""
 
 
 @dataclass
@@ -50,6 +52,7 @@ class World:
     inventory: Inventory = field(default_factory=Inventory)
     lock: Lock = field(default_factory=Lock)
     packed: PackResult | None = None
+    data_volumes: int = 0
     facts: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -114,23 +117,28 @@ def pack_bundle(world: World) -> str:
     """Write small signed volumes."""
     keys = generate_keys(world.directory / "outside" / "keys")
     with Store.open(world.directory / "outside" / "store") as store:
-        plan = plan_bundle(store, volume_size=VOLUME_SIZE, name="demo")
+        plan = plan_bundle(store, volume_size=VOLUME_SIZE, name="demo", parity=PARITY)
         world.packed = pack(plan, store, world.directory / "outside" / "bundle", load_private_key(keys.private))
     (world.directory / "inside").mkdir()
     (world.directory / "inside" / "isthmus.pub").write_bytes(keys.public.read_bytes())
+    parity = plan.manifest.parity
+    assert parity is not None
+    world.data_volumes = parity.volumes
     world.facts["carried"] = world.packed.blobs
     count = len(world.packed.volumes)
-    return f"{count} signed volumes of at most {_mb(VOLUME_SIZE)}, {_mb(world.packed.bytes)} in all"
+    spare = count - world.data_volumes
+    return f"{count} signed volumes of at most {_mb(VOLUME_SIZE)}, {spare} of them parity"
 
 
 def refuse_damage(world: World) -> str:
-    """Flip one bit in a copy of a volume: it must be refused, and the store must not appear."""
-    victim = world.volumes[len(world.volumes) // 2]
+    """Flip one bit and leave the parity away: it must be refused, and the store must not appear."""
+    data_volumes = world.volumes[: world.data_volumes]
+    victim = data_volumes[1]
     copy = world.directory / "inside" / victim.name
     data = bytearray(victim.read_bytes())
     data[len(data) // 2] ^= 1
     copy.write_bytes(data)
-    rest = [volume for volume in world.volumes if volume != victim]
+    rest = [volume for volume in data_volumes if volume != victim]
     spoiled = world.directory / "inside" / "spoiled"
     try:
         unpack([*rest, copy], spoiled, [_public_key(world)])
@@ -144,15 +152,16 @@ def refuse_damage(world: World) -> str:
 
 
 def unpack_site(world: World) -> str:
-    """Inside: verify, then bring the volumes in in reverse order, the last one first."""
-    found = verify(world.volumes, [_public_key(world)])
-    if not found.complete:
-        raise AssertionError("the demo's bundle is not complete")
+    """Inside: lose a volume, verify the rest, and bring it in in reverse order; parity makes up for the loss."""
+    lost, *given = world.volumes
+    found = verify(given, [_public_key(world)])
+    if not found.repairable:
+        raise AssertionError("the demo's bundle cannot make up for a lost volume")
     store = world.directory / "inside" / "store"
-    result = unpack(list(reversed(world.volumes)), store, [_public_key(world)])
+    result = unpack(list(reversed(given)), store, [_public_key(world)])
     with Store.open(store) as held:
         (world.directory / "inside" / "site.receipt").write_bytes(make_receipt(held))
-    return f"{result.blobs} blobs verified and unpacked, receipt written"
+    return f"{lost.name} lost, {result.rebuilt} parts rebuilt, {result.blobs} blobs unpacked, receipt written"
 
 
 def serve_site(world: World) -> str:
