@@ -19,11 +19,11 @@ from isthmus.bundle.packing import PackedVolume, PackResult, pack, pack_again, p
 from isthmus.bundle.planning import BundleReference, plan_bundle
 from isthmus.bundle.policy import Policy, load_policy
 from isthmus.bundle.problems import MissingVolume, Problem
-from isthmus.bundle.progress import Progress
 from isthmus.bundle.receipt import Receipt, make_receipt, read_receipt
 from isthmus.bundle.unpacking import UnpackResult, unpack, unpack_stream
 from isthmus.bundle.verifying import Verification, verify, verify_stream
 from isthmus.bundle.volume import Volume, open_volume
+from isthmus.progress import Progress
 
 __all__ = [
     "BundleManifest",

@@ -97,17 +97,7 @@ def generate_keys(directory: str | os.PathLike[str], name: str = "isthmus") -> K
     public_pem = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    place = Path(directory)
-    private, public = place / f"{name}.key", place / f"{name}.pub"
-    for path in (private, public):
-        if path.exists():
-            raise _exists(path)
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise failed(error, place) from error
-    _write_new(private, private_pem, 0o600)
-    _write_new(public, public_pem, 0o644)
+    private, public = _write_pair(Path(directory), f"{name}.key", private_pem, f"{name}.pub", public_pem)
     return KeyPaths(private, public, str(PublicKey(key.public_key().public_bytes_raw())))
 
 
@@ -121,17 +111,10 @@ def generate_identity(directory: str | os.PathLike[str], name: str = "isthmus") 
     if not _NAME.fullmatch(name):
         raise UsageError("wrong-usage", f"{name[:100]!r} cannot name a key file")
     identity, recipient = new_identity()
-    place = Path(directory)
-    private, public = place / f"{name}.age", place / f"{name}.age.pub"
-    for path in (private, public):
-        if path.exists():
-            raise _exists(path)
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise failed(error, place) from error
-    _write_new(private, f"# public key: {recipient}\n{identity}\n".encode(), 0o600)
-    _write_new(public, f"{recipient}\n".encode(), 0o644)
+    secret = f"# public key: {recipient}\n{identity}\n".encode()
+    private, public = _write_pair(
+        Path(directory), f"{name}.age", secret, f"{name}.age.pub", f"{recipient}\n".encode()
+    )
     return KeyPaths(private, public, recipient)
 
 
@@ -193,6 +176,23 @@ def _read(path: str | os.PathLike[str]) -> bytes:
     if len(data) > _MAX_KEY_FILE:
         raise _invalid(path, "usable")
     return data
+
+
+def _write_pair(
+    place: Path, private_name: str, secret: bytes, public_name: str, public: bytes
+) -> tuple[Path, Path]:
+    """Both halves, neither written where one of the files is there already."""
+    paths = place / private_name, place / public_name
+    for path in paths:
+        if path.exists():
+            raise _exists(path)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise failed(error, place) from error
+    _write_new(paths[0], secret, 0o600)
+    _write_new(paths[1], public, 0o644)
+    return paths
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:

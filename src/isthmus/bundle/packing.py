@@ -20,12 +20,13 @@ from isthmus.bundle.fitting import BundlePlan
 from isthmus.bundle.layout import pack_record
 from isthmus.bundle.locking import exclusive
 from isthmus.bundle.medium import io_errors, new_buffer, open_regular
-from isthmus.bundle.progress import Meter, Progress
+from isthmus.bundle.progress import Meter
 from isthmus.bundle.scan import Front, beside, scan
 from isthmus.bundle.shape import Planned, Shape, Signers, shapes_of, signers_of
 from isthmus.bundle.spans import Spans
 from isthmus.errors import UsageError, VerificationError
 from isthmus.oci import Descriptor
+from isthmus.progress import Progress
 from isthmus.store import Store
 from isthmus.store.files import WRITE
 

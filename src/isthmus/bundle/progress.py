@@ -1,10 +1,8 @@
 """How long work says how far it is. Not here: showing it (`cli`)."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator
 
-Progress: TypeAlias = Callable[[int, int, str], None]
-"""Called with bytes done, bytes in all, and what is being done; from one thread at a time."""
+from isthmus.progress import Progress
 
 
 class Meter:

@@ -22,11 +22,12 @@ from isthmus.bundle.medium import failed
 from isthmus.bundle.mending import keep_parity, mend
 from isthmus.bundle.policy import Gate, Policy, gate
 from isthmus.bundle.problems import MissingVolume, Problem, error_for
-from isthmus.bundle.progress import Meter, Progress
+from isthmus.bundle.progress import Meter
 from isthmus.bundle.stage import Stage, payload_bytes, stage_volumes
 from isthmus.bundle.volume import Contents
 from isthmus.bundle.volumeset import VolumeSet, gather
 from isthmus.errors import IncompleteError, UsageError
+from isthmus.progress import Progress
 from isthmus.store import Staging, Store, StoredReference
 from isthmus.store.index import named_entry
 

@@ -12,11 +12,12 @@ from isthmus.bundle.keys import PublicKey
 from isthmus.bundle.layout import Kind
 from isthmus.bundle.medium import new_buffer, open_regular
 from isthmus.bundle.problems import MissingVolume, Problem, error_for
-from isthmus.bundle.progress import Meter, Progress
+from isthmus.bundle.progress import Meter
 from isthmus.bundle.spans import Spans
 from isthmus.bundle.volume import Readable, Record, Volume, payload
 from isthmus.bundle.volumeset import VolumeSet, gather
 from isthmus.errors import IsthmusError, UsageError, VerificationError
+from isthmus.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,11 @@ class Run:
         return self.workspace / "store"
 
     def config(self) -> "Config | None":
-        """isthmus.yaml, where one was named or is in the current directory."""
+        """isthmus.yaml, where one was named or is in the current directory; read once a run."""
+        return self._config
+
+    @cached_property
+    def _config(self) -> "Config | None":
         from isthmus.inventory.config_file import load_config
 
         if self.file is not None:
