@@ -1,0 +1,1 @@
+"""What people and auditors read: release reports, SBOMs, coverage; and the same for machines."""
