@@ -3,9 +3,10 @@
 import pytest
 
 from isthmus.errors import UsageError
-from isthmus.inventory.config import Addition, Decided, PlatformSection, RegistrySection, SiteSection, Waiver
+from isthmus.inventory.config import Addition, Decided, PlatformSection, Waiver
 from isthmus.inventory.model import Endpoint, Finding, Inventory, Item, Ref
 from isthmus.inventory.settle import settle, to_lock
+from isthmus.inventory.site_config import RegistrySection, SiteSection
 
 SITE = SiteSection(domain="closed.internal", registry=RegistrySection(host="registry.other:5000"))
 

@@ -17,7 +17,8 @@ from isthmus.errors import UnreachableError, UsageError
 from isthmus.transfer.kubernetes import DIRECTORY, Secrets, ShardedCopy, objects
 
 if TYPE_CHECKING:
-    from isthmus.inventory.config import Config, RegistryAccess, RegistrySection
+    from isthmus.inventory.config import Config, RegistryAccess
+    from isthmus.inventory.site_config import RegistrySection
 
 _PATIENCE = 120
 _LARGEST_FILE = 512 * 1024
@@ -181,7 +182,8 @@ class _Gathered:
 
     def config(self, config: "Config | None", platforms: tuple[str, ...]) -> "Config":
         """The parts that `mirror` reads; without a file, it carries the platforms of the lock."""
-        from isthmus.inventory.config import Config, PlatformSection, SiteSection
+        from isthmus.inventory.config import Config, PlatformSection
+        from isthmus.inventory.site_config import SiteSection
 
         given = config or Config()
         registries = {host: self._access(access, host) for host, access in given.platform.registries.items()}

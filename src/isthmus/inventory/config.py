@@ -1,6 +1,7 @@
-"""The model of `isthmus.yaml`: the platform and the site, and its JSON Schema.
+"""The model of `isthmus.yaml`: the platform, and the JSON Schema of the whole file.
 
-Not here: reading the file and saying what is wrong with it (`config_file`), and what the settings do.
+Not here: the site's section (`site_config`), reading the file and saying what is wrong with it
+(`config_file`), and what the settings do.
 """
 
 from typing import Annotated, Any, Literal
@@ -8,29 +9,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, field
 
-from isthmus.inventory.mapping import DEFAULT_PREFIX, Mapping
+from isthmus.inventory.config_values import Architecture, Duration, HttpUrl, Secret, Sha256, SourceText
 from isthmus.inventory.model import Decision
+from isthmus.inventory.site_config import SiteSection
 
 SCHEMA_ID = "https://isthmus.dev/schemas/isthmus.yaml.json"
-
-Architecture = Annotated[
-    str,
-    Meta(pattern=r"^[a-zA-Z0-9_.-]+/[a-zA-Z0-9_.-]+(/[a-zA-Z0-9_.-]+)?$", description="os/architecture[/variant]"),
-]
-SourceText = Annotated[
-    str, Meta(pattern=r"^[a-z0-9]+:.+", description="KIND:VALUE[?option=value&…], as on the command line")
-]
-HttpUrl = Annotated[str, Meta(pattern=r"^https?://[^\s/]+", description="an http:// or https:// address")]
-Port = Annotated[int, Meta(ge=1, le=65535)]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="SHA-256 in lowercase hexadecimal")]
-Secret = Annotated[
-    str,
-    Meta(
-        pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|docker)$",
-        description="where a secret is: env:VARIABLE, file:PATH, or docker for the Docker configuration file",
-    ),
-]
-Duration = Annotated[str, Meta(pattern=r"^[0-9]+[smhdw]$", description="such as 90m, 24h, 7d")]
 
 
 class Addition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -105,76 +88,6 @@ class PlatformSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
     catalogue: Annotated[
         tuple[str, ...], Meta(description="files or directories with more entries for operators' built-in images")
     ] = ()
-
-
-class ProjectsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What projects are like that are made in the site's Harbor; those that are there are left alone."""
-
-    public: Annotated[bool, Meta(description="readable by everybody who reaches the registry")] = False
-    storage_limit: Annotated[
-        Annotated[int, Meta(ge=-1)] | None, Meta(description="quota in bytes; -1 for none")
-    ] = None
-
-
-class RegistrySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The registry of the site."""
-
-    host: str = ""
-    mapping: Mapping = "prefix"
-    prefix: str = DEFAULT_PREFIX
-    kind: Literal["generic", "harbor", "isthmus"] = "generic"
-    ca: Annotated[str, Meta(description="file with the certificate authority")] = ""
-    auth: Secret | None = None
-    insecure: Annotated[bool, Meta(description="speak plain HTTP, or do not check the certificate")] = False
-    projects: ProjectsSection = ProjectsSection()
-
-
-class FilesSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The file server of the site."""
-
-    host: str = ""
-    port: Port = 8080
-    address: str = ""
-    scheme: Literal["http", "https"] = "http"
-
-
-class DnsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The name servers of the site."""
-
-    servers: tuple[str, ...] = ()
-
-
-class NtpSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The time servers of the site."""
-
-    servers: tuple[str, ...] = ()
-
-
-class NodesSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The machines of the site."""
-
-    runtime: Literal["containerd", "crio", "docker", "k3s", "rke2"] = "containerd"
-    kernel: str = ""
-    os: Annotated[str, Meta(description="distribution and version as drivers name them, such as ubuntu22.04")] = ""
-    addresses: tuple[str, ...] = ()
-
-
-class Ck8sSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The configuration of Compliant Kubernetes that `configure` writes for."""
-
-    config: Annotated[str, Meta(description="CK8S_CONFIG_PATH")] = ""
-
-
-class SiteSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The closed side."""
-
-    domain: str = ""
-    registry: RegistrySection = RegistrySection()
-    files: FilesSection = FilesSection()
-    dns: DnsSection = DnsSection()
-    ntp: NtpSection = NtpSection()
-    nodes: NodesSection = NodesSection()
-    ck8s: Ck8sSection = Ck8sSection()
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -85,12 +85,26 @@ def _rebased(config: Config, directory: str) -> Config:
         )
         for host, access in platform.registries.items()
     }
-    ck8s = replace(site.ck8s, config=under(directory, site.ck8s.config))
+    ck8s = replace(
+        site.ck8s, config=under(directory, site.ck8s.config), checkout=under(directory, site.ck8s.checkout)
+    )
+    storage = replace(site.object_storage, auth=_rebased_secret(site.object_storage.auth, directory))
+    pki = replace(site.pki, directory=under(directory, site.pki.directory))
+    receivers = tuple(
+        replace(receiver, auth=_rebased_secret(receiver.auth, directory)) for receiver in site.alerts.receivers
+    )
     catalogue = tuple(under(directory, path) for path in platform.catalogue)
     return replace(
         config,
         platform=replace(platform, catalogue=catalogue, registries=registries),
-        site=replace(site, registry=registry, ck8s=ck8s),
+        site=replace(
+            site,
+            registry=registry,
+            ck8s=ck8s,
+            object_storage=storage,
+            pki=pki,
+            alerts=replace(site.alerts, receivers=receivers),
+        ),
     )
 
 

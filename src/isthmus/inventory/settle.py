@@ -8,9 +8,10 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from isthmus.inventory.config import Addition, Decided, PlatformSection, SiteSection, Waiver
+from isthmus.inventory.config import Addition, Decided, PlatformSection, Waiver
 from isthmus.inventory.merge import merge_inventories
 from isthmus.inventory.model import Endpoint, Finding, Inventory, Item, Kind, Ref
+from isthmus.inventory.site_config import SiteSection
 from isthmus.oci import Reference
 
 _OCI_KINDS = ("image", "artifact")
