@@ -1,22 +1,23 @@
-"""`isthmus configure`: write the configuration of the site's nodes."""
+"""`isthmus configure`: write everything that the site has to be told."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options
 from isthmus.cli.siting import site_options, site_registry
-from isthmus.errors import UsageError
+from isthmus.errors import UnreachableError, UsageError
 from isthmus.inventory.lock import read_lock
-from isthmus.oci import Reference
-from isthmus.site.containerd import configure_containerd
+from isthmus.site.parts import PARTS, configure_parts
 
-NAMES = ("containerd",)
+if TYPE_CHECKING:
+    from isthmus.site.plan import Decision, Part, Site
 
 
 @click.command("configure")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The directory to write to.")
-@click.option("--only", multiple=True, type=click.Choice(NAMES), help="Write only this. Repeatable.")
+@click.option("--only", multiple=True, type=click.Choice(list(PARTS)), help="Write only this. Repeatable.")
 @click.option(
     "--lock",
     "lock_path",
@@ -42,33 +43,92 @@ def command(
     mapping: str | None,
     prefix: str | None,
 ) -> int:
-    """Write what the nodes need to pull every image by its original name from the site's registry.
+    """Write what the site needs to run the platform without the Internet, from isthmus.yaml and the lock.
 
-    For containerd: OUT/containerd/certs.d/HOST/hosts.toml for every upstream host of the lock; copy
-    certs.d to /etc/containerd/certs.d. Nothing outside OUT is touched.
+    Each part has a directory of its own below OUT; nothing outside it is touched. For containerd, copy
+    OUT/containerd/certs.d to /etc/containerd/certs.d. What a person still has to decide is listed, and then
+    the exit status is 3.
 
     \b
     Examples:
       isthmus configure --registry https://registry.site.internal --ca /etc/pki/site.pem --out site/
-      isthmus configure --out site/ --dry-run
+      isthmus configure --out site/ --only containerd --dry-run
     """
-    site = site_registry(run.config(), registry, mapping, prefix)
-    entries = read_lock(lock_path).references
-    references = [Reference.parse(entry.name) for entry in entries if entry.kind in ("image", "artifact")]
-    if not references:
+    from isthmus.site.output import write_files
+
+    site = _site(run, lock_path, registry, mapping, prefix, ca, insecure)
+    parts = configure_parts(site, only)
+    files = write_files((file for part in parts.values() for file in part.files), out, dry_run=dry_run)
+    decisions = [decision for part in parts.values() for decision in part.decisions]
+    document = {"files": [str(path) for path in files], "decisions": [_shown(decision) for decision in decisions]}
+
+    def show() -> None:
+        verb = "would write" if dry_run else "wrote"
+        for path in files:
+            click.echo(f"{verb} {path}")
+        _show_rest(parts, decisions)
+
+    run.emit(document, show)
+    return 3 if decisions else 0
+
+
+def _site(
+    run: Run,
+    lock_path: Path,
+    registry: str | None,
+    mapping: str | None,
+    prefix: str | None,
+    ca: str | None,
+    insecure: bool,
+) -> "Site":
+    from isthmus.inventory.config import Config
+    from isthmus.site.plan import Site
+
+    config = run.config() or Config()
+    known = site_registry(config, registry, mapping, prefix)
+    certificate = None if ca or insecure else _certificate(known.ca)
+    # A CA that is not on this machine can only be meant as the nodes' own file.
+    on_nodes = ca or (known.ca if certificate is None and not insecure else "")
+    site = Site(
+        config=config,
+        registry=known.url,
+        mapping=known.mapping,
+        entries=read_lock(lock_path).references,
+        ca_path=on_nodes,
+        ca=certificate,
+        skip_verify=insecure,
+    )
+    if not site.references:
         raise UsageError("invalid-lock", "the lock names no image", where=str(lock_path))
-    files: list[Path] = []
-    if not only or "containerd" in only:
-        files += configure_containerd(
-            references,
-            site.mapping,
-            site.url,
-            out / "containerd" / "certs.d",
-            ca=ca or site.ca,
-            skip_verify=insecure,
-            dry_run=dry_run,
-        )
-    document = {"files": [str(path) for path in files], "decisions": []}
-    verb = "would write" if dry_run else "wrote"
-    run.emit(document, "\n".join(f"{verb} {path}" for path in files))
-    return 0
+    return site
+
+
+def _certificate(path: str) -> bytes | None:
+    if not path:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UnreachableError("io-failed", f"it cannot be read: {error.strerror}", where=path) from error
+
+
+def _shown(decision: "Decision") -> dict[str, str]:
+    return {
+        "part": decision.part,
+        "file": decision.file,
+        "key": decision.key,
+        "why": decision.why,
+        "hint": decision.hint,
+    }
+
+
+def _show_rest(parts: "dict[str, Part]", decisions: "list[Decision]") -> None:
+    for part in parts.values():
+        for note in part.notes:
+            click.echo(note)
+    if decisions:
+        click.echo(f"{len(decisions)} decisions are open:")
+    for decision in decisions:
+        click.echo(f"  {decision}")

@@ -15,9 +15,23 @@ from isthmus.inventory.mapping import MirrorMap
 from isthmus.oci import Reference
 from isthmus.oci.reference import DEFAULT_HOST
 from isthmus.site.output import OutputFile, write_files
+from isthmus.site.plan import Part, Site
 
 DEFAULT_DIRECTORY = "_default"
 _CA_FILE = "ca.pem"
+
+
+def configure(site: Site) -> Part:
+    """`containerd/certs.d`, as `isthmus.site.parts` wants it. Raises what `containerd_files` raises."""
+    files = containerd_files(
+        site.references,
+        site.mapping,
+        site.registry,
+        ca=site.ca_path,
+        ca_certificate=None if site.ca_path or site.skip_verify else site.ca,
+        skip_verify=site.skip_verify,
+    )
+    return Part(tuple(OutputFile(f"containerd/certs.d/{file.path}", file.content) for file in files))
 
 
 def configure_containerd(

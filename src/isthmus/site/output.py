@@ -14,14 +14,22 @@ from pathlib import Path, PurePosixPath
 from isthmus.errors import UnreachableError, UsageError
 
 _MODE = 0o644
+_EXECUTABLE = 0o755
+_SECRET = 0o600
 
 
 @dataclass(frozen=True)
 class OutputFile:
-    """A file to write; `path` is relative to the output directory."""
+    """A file to write; `path` is relative to the output directory. One that is `secret` is its owner's alone."""
 
     path: str
     content: bytes
+    secret: bool = False
+
+    @property
+    def mode(self) -> int:
+        """Its permissions; a shell script can be run."""
+        return _SECRET if self.secret else _EXECUTABLE if self.path.endswith(".sh") else _MODE
 
 
 def write_files(files: Iterable[OutputFile], out: Path, *, dry_run: bool = False) -> tuple[Path, ...]:
@@ -37,7 +45,7 @@ def write_files(files: Iterable[OutputFile], out: Path, *, dry_run: bool = False
             _refuse_links(target, out)
         if not dry_run:
             for file, target in zip(files, targets, strict=True):
-                _write(target, file.content)
+                _write(target, file.content, file.mode)
     except OSError as error:
         raise UnreachableError("io-failed", f"it cannot be written: {error.strerror}", where=str(out)) from error
     return tuple(targets)
@@ -58,8 +66,8 @@ def _refuse_links(target: Path, out: Path) -> None:
         target = target.parent
 
 
-def _write(target: Path, content: bytes) -> None:
-    if _has(target, content):
+def _write(target: Path, content: bytes, mode: int) -> None:
+    if _has(target, content, mode):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -67,7 +75,7 @@ def _write(target: Path, content: bytes) -> None:
         with open(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fchmod(file.fileno(), _MODE)
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException:
@@ -75,11 +83,11 @@ def _write(target: Path, content: bytes) -> None:
         raise
 
 
-def _has(target: Path, content: bytes) -> bool:
+def _has(target: Path, content: bytes, mode: int) -> bool:
     try:
         found = target.stat()
         return (
-            stat.S_IMODE(found.st_mode) == _MODE
+            stat.S_IMODE(found.st_mode) == mode
             and found.st_size == len(content)
             and target.read_bytes() == content
         )

@@ -1,0 +1,31 @@
+"""The table of all parts that `configure` writes; a part is imported only when it is asked for.
+
+To add one, write a module with `configure(site: Site) -> Part` and give it a line here.
+"""
+
+import importlib
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import cast
+
+from isthmus.site.plan import Part, Site
+
+PARTS: dict[str, str] = {
+    "containerd": "isthmus.site.containerd",
+}
+"""Name of the part → its module."""
+
+
+def configure_parts(site: Site, names: Iterable[str] = ()) -> dict[str, Part]:
+    """What the named parts give, or all of them; decisions carry the name of their part.
+
+    Raises UsageError as the parts do.
+    """
+    wanted = list(names) or list(PARTS)
+    return {name: _run(name, site) for name in PARTS if name in wanted}
+
+
+def _run(name: str, site: Site) -> Part:
+    function = cast("Callable[[Site], Part]", importlib.import_module(PARTS[name]).configure)
+    part = function(site)
+    return replace(part, decisions=tuple(replace(decision, part=name) for decision in part.decisions))
