@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.errors import UsageError
+from isthmus.inventory.containerd_hosts import host_directory, hosts_toml
 from isthmus.inventory.mapping import MirrorMap
 from isthmus.oci import Reference
-from isthmus.site.containerd import configure_containerd, containerd_files, host_directory, hosts_toml
+from isthmus.site.containerd import configure_containerd, containerd_files
 
 REFERENCES = [
     Reference.parse(name)

@@ -5,12 +5,12 @@ alone, under every name: `server` is the site too, so that a miss is answered by
 attempt to reach the Internet, whose DNS error would hide it. Not here: Kubespray's variables for the same.
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from isthmus.errors import UsageError
+from isthmus.inventory.containerd_hosts import host_directory, hosts_toml
 from isthmus.inventory.mapping import MirrorMap
 from isthmus.oci import Reference
 from isthmus.oci.reference import DEFAULT_HOST
@@ -89,43 +89,6 @@ def containerd_files(
     return tuple(sorted(files, key=lambda file: file.path))
 
 
-def host_directory(host: str) -> str:
-    """The directory that containerd looks into first: a port as `_port_`, which every file system can hold."""
-    name, colon, port = host.rpartition(":")
-    return f"{name}_{port}_" if colon and name else host
-
-
-def hosts_toml(
-    mapping: MirrorMap, registry: str, host: str | None, *, ca: str = "", skip_verify: bool = False
-) -> str:
-    """One file. Without a host it is the one for hosts that are not known, whose names the site gets by `?ns=`.
-
-    Where the mapping puts something before the path, the API's root is given with it and `override_path`;
-    otherwise containerd adds `/v2` itself.
-    """
-    prefix = mapping.host_prefix(host) if host is not None else ""
-    url = f"{registry.rstrip('/')}/v2/{prefix}" if prefix else registry.rstrip("/")
-    settings = ['capabilities = ["pull", "resolve"]']
-    if prefix:
-        settings.append("override_path = true")
-    if ca:
-        settings.append(f"ca = {_toml(ca)}")
-    if skip_verify:
-        settings.append("skip_verify = true")
-    what = host or "every host that has no directory of its own"
-    # Keys of the server come before the first table. Its settings are the same, as it is the same place:
-    # containerd asks it again after the host, and what it then says is what people get to see.
-    lines = [
-        f"# {what}: from this site's registry alone. Written by `isthmus configure`.",
-        f"server = {_toml(url)}",
-        *settings,
-        "",
-        f"[host.{_toml(url)}]",
-        *(f"  {setting}" for setting in settings),
-    ]
-    return "".join(f"{line}\n" for line in lines)
-
-
 def _check_registry(registry: str) -> None:
     try:
         parts = urlsplit(registry)
@@ -141,8 +104,3 @@ def _check_registry(registry: str) -> None:
         raise UsageError(
             "wrong-usage", f"not the URL of a registry: {registry[:200]!r}", hint="write https://host[:port]"
         )
-
-
-def _toml(text: str) -> str:
-    """A TOML basic string; for printable text, JSON's escapes are TOML's."""
-    return json.dumps(text, ensure_ascii=False)
