@@ -4,16 +4,13 @@ from isthmus.errors import UsageError
 from isthmus.inventory.lock import LockEntry
 from isthmus.oci import Platform, Reference
 
-OCI_KINDS = frozenset({"image", "artifact", "chart"})
-"""The kinds of reference that live in a registry."""
-
 
 def reference_of(entry: LockEntry) -> Reference | None:
-    """The name of an entry as a reference, or None where its kind is not one of a registry's."""
-    if entry.kind not in OCI_KINDS:
+    """The name of an entry in a store, or None where it has none, as in locks of former versions."""
+    if not entry.in_registry and not entry.reference:
         return None
     try:
-        return Reference.parse(entry.name.removeprefix("oci://"))
+        return Reference.parse(entry.stored_name)
     except UsageError as error:
         raise UsageError("invalid-lock", error.message, where=entry.name) from error
 

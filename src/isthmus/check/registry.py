@@ -53,7 +53,7 @@ def check(
     def verdict(item: tuple[LockEntry, Reference | None]) -> Verdict:
         entry, reference = item
         if reference is None:
-            why = f"a registry cannot hold a reference of the kind {entry.kind}"
+            why = f"the lock does not say what a {entry.kind} is called in a registry; make it again"
             return Verdict(missing=(Finding(entry.name, why, entry.digest),))
         return _Question(registry, mapping.repository(reference), entry, reference, deep=deep).answer()
 

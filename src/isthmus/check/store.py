@@ -22,7 +22,7 @@ def check_store(entries: Iterable[LockEntry], store: Store) -> CheckResult:
 def _verdict(entry: LockEntry, store: Store, names: dict[str, Digest]) -> Verdict:
     reference = reference_of(entry)
     if reference is None:
-        why = f"a store cannot hold a reference of the kind {entry.kind}"
+        why = f"the lock does not say what a {entry.kind} is called in a store; make it again"
         return Verdict(missing=(Finding(entry.name, why, entry.digest),))
     missing = [Finding(entry.name, why, str(digest)) for why, digest in _absent(entry, store)]
     found = names.get(str(reference))

@@ -39,7 +39,7 @@ def command(run: Run, store: Path | None, locks: tuple[Path, ...], grace: float,
       isthmus gc --store /srv/store --lock release-7.lock --lock release-8.lock
     """
     with Store.open(store or run.store_path) as held:
-        kept = {entry.name for path in locks for entry in read_lock(path).references}
+        kept = {entry.stored_name for path in locks for entry in read_lock(path).references}
         forgotten = [stored.name for stored in held.references() if locks and stored.name not in kept]
         if forgotten and not dry_run:
             held.set_references((), remove=forgotten)

@@ -15,6 +15,7 @@ from isthmus.cli.connecting import (
 from isthmus.cli.finding import references_to_lock, scan_platform
 from isthmus.cli.sharded_jobs import KubernetesOptions, deliver, kubernetes_options, pod_arguments, sharded_copy
 from isthmus.cli.sharding import chosen_shard, shard_options
+from isthmus.cli.stored import push_stored
 from isthmus.cli.targets import (
     copy_document,
     digest_changes,
@@ -28,7 +29,6 @@ from isthmus.errors import IncompleteError, UsageError
 from isthmus.inventory.lock import LockEntry, read_lock
 from isthmus.oci import Platform
 from isthmus.transfer import Upstreams, mirror, resolve
-from isthmus.transfer.jobs import IMAGE_KINDS
 
 
 @click.command("mirror")
@@ -102,10 +102,10 @@ def command(
             lock = read_lock(lock_path)
             entries, chosen = lock.references, chosen or parse_platforms(lock.platforms, None)
         if dry_run:
-            names = [target.name_inside(entry.name) for entry in entries]
+            names = [target.name_inside(entry.stored_name) for entry in entries]
             run.emit({"dry_run": True, "names": names}, "\n".join(f"would copy {name}" for name in names))
             return 0
-        prepare_target(run, target, kind, (entry.name for entry in entries if entry.kind in IMAGE_KINDS))
+        prepare_target(run, target, kind, (entry.stored_name for entry in entries))
         with surveying(run, target, trust_for, verify) as survey, run.progress("mirror") as report:
             result = mirror(
                 entries,
@@ -120,13 +120,16 @@ def command(
                 skip_foreign=skip_foreign,
                 shard=part,
             )
-        images = [(entry.name, entry.digest) for entry in entries if entry.kind in IMAGE_KINDS]
+        images = [(entry.name, entry.digest) for entry in entries if entry.in_registry]
         changes = digest_changes(images, result)
         document = copy_document(result, target, changes)
         if not part.is_whole:
             document["finished"] = result.finished
+        absent = push_stored(run, target, entries) if part.is_whole else ()
+        if absent:
+            document["missing"] = list(absent)
         run.emit(document, lambda: show_copy(to, result, changes))
-    return 0
+    return 3 if absent else 0
 
 
 def _lock_now(
@@ -137,6 +140,9 @@ def _lock_now(
     resolution = resolve(wanted, registries, platforms, max(jobs, 8))
     listed = [f"{failure.reference.name}: {failure.error.message}" for failure in resolution.failures]
     listed += [f"{item.what}: {item.why}" for item in left]
+    listed += [
+        f"{ref.name}: a {ref.kind} needs `isthmus lock` and `pull` first" for ref in wanted if not ref.in_registry
+    ]
     if listed:
         raise IncompleteError("unresolved", f"{len(listed)} items could not be resolved", items=listed)
     return resolution.entries

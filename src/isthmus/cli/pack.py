@@ -235,7 +235,7 @@ def _references(entries: tuple[LockEntry, ...], lock_path: Path, store: Store) -
         )
     return [
         BundleReference(
-            name=entry.name,
+            name=entry.stored_name,
             descriptor=Descriptor(
                 media_type=entry.media_type, digest=entry.digest, size=store.blob_size(entry.digest) or 0
             ),

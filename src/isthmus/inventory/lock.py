@@ -15,7 +15,7 @@ from typing import Annotated
 import msgspec
 
 from isthmus.errors import IsthmusError, UnreachableError, UsageError
-from isthmus.inventory.model import Kind
+from isthmus.inventory.model import Kind, in_registry
 from isthmus.inventory.yaml_builder import build
 from isthmus.oci.descriptor import MAX_SIZE, decode_custom
 from isthmus.oci.digest import Digest
@@ -39,10 +39,25 @@ class LockedReferrer(msgspec.Struct, frozen=True, order=True, forbid_unknown_fie
     size: Size = 0
 
 
+class LockedContent(msgspec.Struct, frozen=True, order=True, forbid_unknown_fields=True):
+    """The bytes of one file of an entry that is not an image: its path in the tree, and where it is fetched.
+
+    Without a `url` it was made when the lock was, and only the store of that time has it.
+    """
+
+    path: str
+    digest: Digest
+    size: Size
+    url: str = ""
+
+
 class LockEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One reference: `digest`, `media_type` and `size` (bytes) describe what the name stood for.
 
-    `evidence` says where it was found, as `source object path`.
+    `evidence` says where it was found, as `source object path`. Of what is not in a registry outside (decision
+    0005) `reference` is its name in the store, `contents` its bytes, `serve` its place on the file server,
+    `resolved` what names in it stood for, `verified_by` what the publisher vouches with. `max_age` is in
+    seconds, `created` RFC 3339: of whatever becomes stale.
     """
 
     kind: Kind
@@ -53,11 +68,28 @@ class LockEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     platforms: tuple[str, ...] = ()
     referrers: tuple[LockedReferrer, ...] = ()
     evidence: tuple[str, ...] = ()
+    reference: str = ""
+    serve: str = ""
+    max_age: Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)] = 0
+    created: str = ""
+    verified_by: tuple[str, ...] = ()
+    resolved: tuple[str, ...] = ()
+    contents: tuple[LockedContent, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
         """What makes two entries the same."""
         return (self.kind, self.name)
+
+    @property
+    def in_registry(self) -> bool:
+        """Whether a registry outside has it: an image, an artifact, or a chart that is one."""
+        return in_registry(self.kind, self.name)
+
+    @property
+    def stored_name(self) -> str:
+        """Its full name in a store, and what the mapping maps, whatever kind it is of."""
+        return self.reference or self.name.removeprefix("oci://")
 
 
 class Lock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -176,8 +208,28 @@ def _lines(lock: Lock) -> Iterator[str]:
             yield "  referrers:"
             for referrer in sorted(entry.referrers):
                 yield from _referrer(referrer)
+        yield from _carried(entry)
         if entry.evidence:
             yield from _list("evidence", sorted(set(entry.evidence)), "  ")
+
+
+def _carried(entry: LockEntry) -> Iterator[str]:
+    for key, value in (("reference", entry.reference), ("serve", entry.serve), ("created", entry.created)):
+        if value:
+            yield f"  {key}: {_scalar(value)}"
+    if entry.max_age:
+        yield f"  max_age: {entry.max_age}"
+    for key, values in (("verified_by", entry.verified_by), ("resolved", entry.resolved)):
+        if values:
+            yield from _list(key, values, "  ")
+    if entry.contents:
+        yield "  contents:"
+    for content in sorted(entry.contents):
+        yield f"  - path: {_scalar(content.path)}"
+        yield f"    digest: {content.digest}"
+        yield f"    size: {content.size}"
+        if content.url:
+            yield f"    url: {_scalar(content.url)}"
 
 
 def _referrer(referrer: LockedReferrer) -> Iterator[str]:

@@ -14,6 +14,11 @@ When = Literal["always", "conditional", "test"]
 Decision = Literal["internal", "disable", "allow"]
 
 
+def in_registry(kind: str, name: str) -> bool:
+    """Whether a registry outside has what is named so: images, artifacts, and charts that are artifacts."""
+    return kind in ("image", "artifact") or (kind == "chart" and (name.startswith("oci://") or "://" not in name))
+
+
 class Finding(msgspec.Struct, frozen=True, order=True):
     """Where something was found, by which rule, and how sure the rule is."""
 
@@ -39,6 +44,11 @@ class Ref(msgspec.Struct, frozen=True):
     def key(self) -> tuple[str, str]:
         """What makes two references the same."""
         return (self.kind, self.name)
+
+    @property
+    def in_registry(self) -> bool:
+        """Whether it is fetched from a registry."""
+        return in_registry(self.kind, self.name)
 
     @property
     def confidence(self) -> Confidence:

@@ -3,7 +3,7 @@
 Not here: finding (`scan`) and the model of the file (`config`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -52,11 +52,11 @@ def settle(
     )
 
 
-def to_lock(inventory: Inventory, include: Iterable[str] = (), waivers: Iterable[Waiver] = ()) -> Selection:
+def to_lock(inventory: Inventory, include: Iterable[str] = (), waivers: Sequence[Waiver] = ()) -> Selection:
     """What `lock` takes: what is needed always, and what was asked for besides.
 
-    `include` may hold `conditional`, `test` and `possible`. Kinds that cannot be carried are named in `left`,
-    except where they are waived.
+    `include` may hold `conditional`, `test` and `possible`. What is no image and waived is left out: it is
+    brought inside by another way.
     """
     wanted = set(include)
 
@@ -66,17 +66,8 @@ def to_lock(inventory: Inventory, include: Iterable[str] = (), waivers: Iterable
         return ref.when == "always" or ref.when in wanted
 
     chosen = [ref for ref in inventory.references if takes(ref)]
-    left = [
-        Item(
-            what=ref.name,
-            why=f"a reference of kind {ref.kind}, which is not carried yet",
-            finding=ref.findings[0] if ref.findings else None,
-            hint="bring it inside by another way and waive it in isthmus.yaml (platform.waive), with the reason",
-        )
-        for ref in chosen
-        if ref.kind not in _OCI_KINDS
-    ]
-    return Selection(tuple(ref for ref in chosen if ref.kind in _OCI_KINDS), _waive(left, waivers)[0])
+    waived = [ref for ref in chosen if not ref.in_registry and _is_waived(ref.name, waivers)]
+    return Selection(tuple(ref for ref in chosen if ref not in waived))
 
 
 def _is_inside(name: str, site: SiteSection | None) -> bool:
@@ -119,9 +110,14 @@ def _waive(items: Iterable[Item], waivers: Iterable[Waiver]) -> tuple[tuple[Item
     still_open: list[Item] = []
     waived: list[tuple[str, str]] = []
     for item in items:
-        reason = next((w.reason for w in waivers if fnmatchcase(item.what, w.what)), "")
+        reason = _is_waived(item.what, waivers)
         if reason:
             waived.append((item.what, reason))
         else:
             still_open.append(item)
     return tuple(still_open), waived
+
+
+def _is_waived(what: str, waivers: Iterable[Waiver]) -> str:
+    """The reason, where there is one."""
+    return next((waiver.reason for waiver in waivers if fnmatchcase(what, waiver.what)), "")

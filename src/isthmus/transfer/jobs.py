@@ -19,7 +19,6 @@ from isthmus.transfer.shard import WHOLE, Shard
 from isthmus.transfer.survey import RegistrySurvey, Survey
 from isthmus.transfer.upstreams import Upstreams
 
-IMAGE_KINDS = ("image", "artifact")
 _SINGLE = "single-platform"
 
 
@@ -39,10 +38,10 @@ def pull(
     the upstream does not have them. Raises UnreachableError and VerificationError; what was pulled before is
     kept and need not be pulled again.
     """
-    wanted = [entry for entry in entries if entry.kind in IMAGE_KINDS]
+    wanted = [entry for entry in entries if entry.in_registry]
     items = []
     for entry in wanted:
-        reference = Reference.parse(entry.name)
+        reference = Reference.parse(entry.stored_name)
         items.append(
             CopyItem(
                 name=entry.name,
@@ -58,7 +57,7 @@ def pull(
         items, store, jobs, progress, known=lambda digest: _held(store, digest), skip_foreign=skip_foreign
     )
     store.set_references(
-        StoredReference(name=entry.name, descriptor=_descriptor(entry, root))
+        StoredReference(name=entry.stored_name, descriptor=_descriptor(entry, root))
         for entry, root in zip(wanted, result.roots, strict=True)
     )
     return result
@@ -152,8 +151,8 @@ def mirror_items(
     single_platform: bool = False,
 ) -> list[CopyItem]:
     """What `mirror` copies; raises UsageError (`mapping-collision`)."""
-    wanted = [entry for entry in entries if entry.kind in IMAGE_KINDS]
-    parsed = [Reference.parse(entry.name) for entry in wanted]
+    wanted = [entry for entry in entries if entry.in_registry]
+    parsed = [Reference.parse(entry.stored_name) for entry in wanted]
     mapping.check_collisions(parsed)
     items = []
     for entry, reference in zip(wanted, parsed, strict=True):

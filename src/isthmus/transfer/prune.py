@@ -20,7 +20,6 @@ from isthmus.registry import Registry
 from isthmus.transfer.pool import run_all
 from isthmus.transfer.tree import walk
 
-KINDS = ("image", "artifact")
 _ABOUT = re.compile(r"(sha256|sha512)-([0-9a-f]{64,128})(?:\.[a-z]+)?", re.ASCII)
 
 
@@ -108,9 +107,7 @@ def prune(plan: PrunePlan, registry: Registry) -> int:
 def _wanted(entries: Iterable[LockEntry], mapping: MirrorMap) -> dict[str, _Wanted]:
     wanted: dict[str, _Wanted] = {}
     for entry in entries:
-        if entry.kind not in KINDS:
-            continue
-        reference = Reference.parse(entry.name)
+        reference = Reference.parse(entry.stored_name)
         of = wanted.setdefault(mapping.repository(reference), _Wanted())
         of.roots[entry.digest] = None
         of.attached.update(dict.fromkeys(referrer.digest for referrer in entry.referrers))

@@ -47,7 +47,7 @@ def resolve(
 
     Never raises for a single reference: failures are listed, so that one run shows all of them.
     """
-    wanted = [ref for ref in references if ref.kind in ("image", "artifact")]
+    wanted = [ref for ref in references if ref.in_registry]
     meter = Meter(len(wanted), progress)
 
     def one(ref: Ref) -> list[tuple[LockEntry, Tree]] | Failure:
@@ -82,7 +82,7 @@ def _unique(entries: Iterable[LockEntry]) -> tuple[LockEntry, ...]:
 
 def _resolve_one(ref: Ref, upstreams: Upstreams, platforms: Collection[Platform]) -> list[tuple[LockEntry, Tree]]:
     """The reference itself first, then what cosign attached to it."""
-    reference = Reference.parse(ref.name)
+    reference = Reference.parse(ref.name.removeprefix("oci://"))
     registry = upstreams.registry(reference)
 
     def fetch(digest: Digest) -> Manifest:

@@ -57,7 +57,7 @@ def _matches(image: ArchiveImage, own: Assembly, entries: Sequence[LockEntry]) -
     names = [Reference.parse(name) for name in image.names]
     digests = {own.root.digest, *(manifest.digest for manifest in (*own.leaves, *own.indexes))}
     for entry in entries:
-        reference = Reference.parse(entry.name)
+        reference = Reference.parse(entry.stored_name)
         same = [name for name in names if name.repository == reference.repository]
         by_tag = any(name.tag == reference.tag for name in same if name.tag)
         by_digest = entry.digest in digests and (not names or (same and not reference.tag))

@@ -23,8 +23,6 @@ from isthmus.transfer.archive.images import read_images
 from isthmus.transfer.archive.opening import Stream
 from isthmus.transfer.archive.survey import Survey, surveyed
 
-_IMAGE_KINDS = ("image", "artifact")
-
 
 class BroughtImage(msgspec.Struct, frozen=True):
     """An image of an archive: `restored` where it has the digest of the lock, which `locked` is.
@@ -92,7 +90,7 @@ def bring(
     UnreachableError (`io-failed`); what was brought before stays.
     """
     started = time.monotonic()
-    known = [entry for entry in entries if entry.kind in _IMAGE_KINDS]
+    known = [entry for entry in entries if entry.in_registry]
     archives, moved, accepted = [], [], []
     for path in paths:
         with surveyed(path) as survey:
