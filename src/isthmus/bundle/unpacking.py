@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from isthmus.bundle.baseline import require_held, verify_reused
+from isthmus.bundle.history import ReceivedBundle, now, record_bundle
 from isthmus.bundle.keys import PublicKey
 from isthmus.bundle.layout import Kind
 from isthmus.bundle.locking import exclusive
@@ -26,6 +27,7 @@ from isthmus.bundle.progress import Meter
 from isthmus.bundle.stage import Stage, payload_bytes, stage_volumes
 from isthmus.bundle.volume import Contents
 from isthmus.bundle.volumeset import VolumeSet, gather
+from isthmus.bundle.waiting import NotedProgress
 from isthmus.errors import IncompleteError, UsageError
 from isthmus.progress import Progress
 from isthmus.store import Staging, Store, StoredReference
@@ -134,7 +136,8 @@ def _staged(
     require_held(manifest, held, store_path)
     place = staging_directory(store_path, bundle_id(contents.raw).hex())
     with exclusive(place, "another process unpacks this bundle into this store", _LOCK):
-        yield Stage(Staging(place, durable=durable), held, manifest, Meter(progress, total))
+        noted = NotedProgress(place, manifest.name, manifest.total_bytes(), progress)
+        yield Stage(Staging(place, durable=durable), held, manifest, Meter(noted, total))
     if not place.exists():
         with suppress(OSError):
             place.parent.rmdir()
@@ -166,8 +169,7 @@ def _finish(
     assert given.contents is not None
     guard.record(given.contents, verified=given.signed_by is not None)
     moved = _publish(store_path, manifest, stage.staging, durable=durable)
-    shutil.rmtree(place, ignore_errors=True)
-    return UnpackResult(
+    result = UnpackResult(
         bundle=place.name,
         blobs=len(manifest.blobs),
         bytes=sum(blob.size for blob in manifest.blobs),
@@ -177,6 +179,28 @@ def _finish(
         references=len(manifest.references),
         signed_by=given.signed_by,
         claimed_by=given.claimed_by,
+    )
+    record_bundle(store_path, _received(result, manifest))
+    shutil.rmtree(place, ignore_errors=True)
+    return result
+
+
+def _received(result: UnpackResult, manifest: BundleManifest) -> ReceivedBundle:
+    return ReceivedBundle(
+        bundle=result.bundle,
+        name=manifest.name,
+        at=now(),
+        blobs=result.blobs,
+        bytes=result.bytes,
+        references=result.references,
+        volumes=len(manifest.volumes),
+        reused=result.reused,
+        rebuilt=result.rebuilt,
+        sequence=manifest.sequence,
+        created=manifest.created,
+        expires=manifest.expires,
+        signed_by=result.signed_by,
+        claimed_by=result.claimed_by,
     )
 
 
