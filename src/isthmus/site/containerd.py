@@ -14,10 +14,28 @@ from isthmus.inventory.containerd_hosts import host_directory, hosts_toml
 from isthmus.inventory.mapping import MirrorMap
 from isthmus.oci import Reference
 from isthmus.oci.reference import DEFAULT_HOST
+from isthmus.site.installer import Placed, installer
+from isthmus.site.names import moved_decision
 from isthmus.site.output import OutputFile, write_files
 from isthmus.site.plan import Part, Site
+from isthmus.site.text import heading
 
 DEFAULT_DIRECTORY = "_default"
+
+_CONFIG = "/etc/containerd/config.toml"
+_OLDER = f"containerd 1.x: this belongs into {_CONFIG}; install.sh puts it there where the node has no such file."
+_NEWER = f"containerd 2.x: this belongs into {_CONFIG}; install.sh puts it there where the node has no such file."
+# hosts.toml is read at every pull. Only the setting that names the directory needs a restart; it is in a file
+# that every distribution fills in its own way and that has no merging of parts, so that it is not edited.
+_IS_OLDER = "containerd --version 2>/dev/null | grep -Eq ' v?1\\.'"
+_AFTER = (
+    "command -v containerd >/dev/null || return 0",
+    f"if grep -Fqxs 'new {_CONFIG}' \"$state/list\"; then systemctl restart containerd; fi",
+    "if ! containerd config dump 2>/dev/null | grep -q 'config_path = .*/etc/containerd/certs'; then",
+    "    echo 'containerd does not read /etc/containerd/certs.d yet: merge config-v2.toml (for 1.x) or' >&2",
+    f"    echo 'config-v3.toml (2.x) into {_CONFIG} and restart it.' >&2",
+    "fi",
+)
 _CA_FILE = "ca.pem"
 
 
@@ -31,7 +49,24 @@ def configure(site: Site) -> Part:
         ca_certificate=None if site.ca_path or site.skip_verify else site.ca,
         skip_verify=site.skip_verify,
     )
-    return Part(tuple(OutputFile(f"containerd/certs.d/{file.path}", file.content) for file in files))
+    placed = [OutputFile(f"containerd/certs.d/{file.path}", file.content) for file in files]
+    setting = '[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "/etc/containerd/certs.d"\n'
+    newer = '[plugins."io.containerd.cri.v1.images".registry]\n  config_path = "/etc/containerd/certs.d"\n'
+    drop_ins = [
+        OutputFile("containerd/config-v2.toml", f"{heading(_OLDER)}version = 2\n{setting}".encode()),
+        OutputFile("containerd/config-v3.toml", f"{heading(_NEWER)}version = 3\n{newer}".encode()),
+    ]
+    script = installer(
+        "containerd",
+        "the site's registry for containerd",
+        [
+            Placed("certs.d", "/etc/containerd/certs.d"),
+            Placed("config-v2.toml", _CONFIG, condition=_IS_OLDER, only_new=True),
+            Placed("config-v3.toml", _CONFIG, condition=f"! {_IS_OLDER}", only_new=True),
+        ],
+        after=_AFTER,
+    )
+    return Part((*placed, *drop_ins, script), moved_decision(site, "containerd"))
 
 
 def configure_containerd(

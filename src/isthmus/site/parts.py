@@ -12,6 +12,13 @@ from isthmus.site.plan import Part, Site
 
 PARTS: dict[str, str] = {
     "containerd": "isthmus.site.containerd",
+    "crio": "isthmus.site.podman",
+    "k3s": "isthmus.site.k3s",
+    "docker": "isthmus.site.docker",
+    "talos": "isthmus.site.talos",
+    "openshift": "isthmus.site.openshift",
+    "cluster-api": "isthmus.site.cluster_api",
+    "kubespray": "isthmus.site.kubespray",
 }
 """Name of the part → its module."""
 
