@@ -34,3 +34,8 @@ Network = Annotated[
     str,
     Meta(pattern=r"^[0-9A-Fa-f.:]{2,45}(/[0-9]{1,3})?$", description="an address or ADDRESS/BITS"),
 ]
+
+
+def seconds_of(duration: str) -> int:
+    """Seconds of a `Duration`, such as 90m or 7d."""
+    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[duration[-1]]

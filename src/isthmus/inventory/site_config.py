@@ -123,6 +123,9 @@ class PkiSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     issuing: Annotated[Duration, Meta(description="life of the issuing CA")] = "1825d"
     leaf: Annotated[Duration, Meta(description="life of what it issues")] = "365d"
     constrain: Annotated[bool, Meta(description="to the site's domain and addresses (RFC 5280, 4.2.1.10)")] = True
+    permit: Annotated[
+        tuple[str, ...], Meta(description="more domains, addresses and networks that it may certify")
+    ] = ()
     issuer: Annotated[str, Meta(description="name of the ClusterIssuer that cert-manager gets")] = "site-ca"
 
 
@@ -155,6 +158,18 @@ class IdentitySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
     addresses: tuple[Network, ...] = ()
 
 
+class ToolsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where Isthmus itself is to run inside: `pack` carries its wheels for all of these."""
+
+    python: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^3\.[1-9][0-9]$")], ...],
+        Meta(min_length=1, description="minor versions of Python on the site's machines"),
+    ] = ("3.11", "3.12", "3.13")
+    machines: Annotated[
+        tuple[Literal["x86_64", "aarch64"], ...], Meta(min_length=1, description="what `uname -m` says there")
+    ] = ("x86_64",)
+
+
 class SiteSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The closed side."""
 
@@ -172,3 +187,4 @@ class SiteSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     pki: PkiSection = PkiSection()
     alerts: AlertsSection = AlertsSection()
     identity: IdentitySection = IdentitySection()
+    tools: ToolsSection = ToolsSection()
