@@ -89,7 +89,7 @@ def _steps(side: Path, upstream: Upstream, artifact: BigArtifact) -> list[Step]:
     def crossing(suffix: str, options: tuple[str | Path, ...]) -> tuple[Step, Step]:
         bundle, inside = side / f"bundle{suffix}", side / f"inside{suffix}"
         return (
-            Step(f"pack{suffix}", (isthmus, "pack", "--out", bundle, *signed, *options), bundle),
+            Step(f"pack{suffix}", (isthmus, "pack", "--no-tool", "--out", bundle, *signed, *options), bundle),
             Step(
                 f"unpack{suffix}", (isthmus, "unpack", bundle, "--store", inside, *key), inside, (bundle, inside)
             ),

@@ -47,6 +47,8 @@ CODES: Mapping[str, str] = {
     "baseline-missing": "the site does not hold what an update bundle leaves out, or it is damaged there",
     "not-decrypted": "an encrypted volume is for another identity, or damaged",
     "older-bundle": "a bundle is not newer than one that the site has taken, or does not say so",
+    "not-approved": "an approval was required, and there is none that counts for this bundle",
+    "image-unsigned": "an image is not signed, or not attested, by the keys that were required",
     "expired-bundle": "a bundle is older than its makers allow it to be used, or does not say so",
     "damaged-store": "the store holds something other than its names say",
     # 5: outside
@@ -61,6 +63,7 @@ CODES: Mapping[str, str] = {
     "quota-exceeded": "a project of the registry is full",
     "immutable-tag": "a rule of the registry forbids to change a tag",
     "protocol": "a host answered with something that the protocol does not allow",
+    "no-tool": "Isthmus itself cannot be carried: the wheels for the site cannot be had",
     "io-failed": "reading or writing a file failed (disk full, permission, medium error)",
 }
 

@@ -117,9 +117,9 @@ def test_the_commands(signed: Bundle, tmp_path: Path) -> None:
     (tmp_path / "id").write_text(identity)
     isthmus = f"{sys.executable} -m isthmus"
     script = (
-        f"{isthmus} pack --store {signed.source} --volume-size 200kB --encrypt-to {public} --out out && "
+        f"{isthmus} pack --no-tool --store {signed.source} --volume-size 200kB --encrypt-to {public} --out out && "
         f"{isthmus} verify out --identity id && {isthmus} unpack out --identity id --store a && "
-        f"{isthmus} pack --store {signed.source} --encrypt-to {public} --out - | "
+        f"{isthmus} pack --no-tool --store {signed.source} --encrypt-to {public} --out - | "
         f"{isthmus} unpack - --identity id --store b && ! {isthmus} unpack out --store c"
     )
     subprocess.run(["bash", "-e", "-o", "pipefail", "-c", script], cwd=tmp_path, check=True, capture_output=True)

@@ -12,14 +12,14 @@ from typing import Final
 from isthmus.bundle.fitting import BundlePlan
 from isthmus.bundle.keys import SigningKey
 from isthmus.bundle.layout import HEADER_SIZE, parse_header
-from isthmus.bundle.manifest import MAX_MANIFEST, bundle_id
+from isthmus.bundle.manifest import MANIFEST_FILE, MAX_MANIFEST, SIGNATURE_FILE, bundle_id
 from isthmus.bundle.medium import io_errors, open_regular
 from isthmus.bundle.shape import Shape
 from isthmus.bundle.volume import Contents, KnownContents
 from isthmus.errors import IsthmusError, UsageError, VerificationError
 
-MANIFEST: Final = "manifest.json"
-SIGNATURE: Final = "manifest.sig"
+MANIFEST: Final = MANIFEST_FILE
+SIGNATURE: Final = SIGNATURE_FILE
 CHECKSUMS: Final = "SHA256SUMS"
 SUFFIX: Final = ".isv"
 
@@ -66,7 +66,7 @@ def write_companions(
     place: Path, plan: BundlePlan, keys: Sequence[SigningKey], volumes: Mapping[str, str]
 ) -> None:
     """Write the files beside the volumes, `SHA256SUMS` last; `volumes` gives each file's SHA-256."""
-    files = {MANIFEST: plan.raw}
+    files = {**plan.files, MANIFEST: plan.raw}
     if keys:
         files[SIGNATURE] = keys[0].sign(plan.raw).value
     sums = {**volumes, **{name: hashlib.sha256(data).hexdigest() for name, data in files.items()}}
@@ -81,6 +81,19 @@ def write_companions(
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def write_beside(place: Path, files: Mapping[str, bytes]) -> None:
+    """Write more files beside the volumes, and their checksums into `SHA256SUMS`; nothing else of it changes."""
+    for name, data in files.items():
+        replace(place / name, data)
+    sums = place / CHECKSUMS
+    if sums.exists():
+        with io_errors(sums):
+            lines = sums.read_text("utf-8").splitlines()
+        kept = {line[66:]: line for line in lines if len(line) > 66}
+        kept.update({name: f"{hashlib.sha256(data).hexdigest()}  {name}" for name, data in files.items()})
+        replace(sums, "".join(f"{kept[name]}\n" for name in sorted(kept)).encode())
 
 
 def replace(path: Path, data: bytes) -> None:

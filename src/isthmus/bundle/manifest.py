@@ -20,6 +20,8 @@ from isthmus.oci.digest import Digest
 
 FORMAT: Final = "isthmus-bundle"
 VERSION: Final = 1
+MANIFEST_FILE: Final = "manifest.json"
+SIGNATURE_FILE: Final = "manifest.sig"
 BASELINE_FEATURE: Final = "baseline"
 KNOWN_FEATURES: Final = frozenset({BASELINE_FEATURE})
 MAX_MANIFEST: Final = 16 * 1024 * 1024
@@ -114,6 +116,14 @@ class Parity(msgspec.Struct, frozen=True):
     volumes: Annotated[int, msgspec.Meta(ge=1, le=256)]
 
 
+class BesideFile(NamedTuple):
+    """A plain file beside the first volume, for people and for Python: not in any volume."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+    digest: Digest
+    size: Size
+
+
 class BundleManifest(msgspec.Struct, frozen=True, omit_defaults=True):
     """The whole document; docs/bundle-format.md explains each field. `fill` only makes the size come out even."""
 
@@ -133,6 +143,7 @@ class BundleManifest(msgspec.Struct, frozen=True, omit_defaults=True):
     baseline: Baseline | None = None
     parity: Parity | None = None
     encryption: dict[str, Any] | None = None
+    beside: Annotated[tuple[BesideFile, ...], msgspec.Meta(max_length=64)] = ()
 
     def held(self) -> set[int]:
         """The indexes of the blobs that are not carried, since the site has them."""

@@ -95,6 +95,8 @@ def pack_again(
 ) -> PackResult:
     """Write one volume of a plan once more, byte for byte, over what there may be of it; nothing else is touched.
 
+    With the first volume come the plain files that lie beside it.
+
     Blobs that it shares with other volumes are hashed in the store first. Raises as `pack` does.
     """
     place = Path(out_dir)
@@ -104,6 +106,8 @@ def pack_again(
         check_directory(place, shapes, leave_out=again.file_name)
         packer = _Packer(plan, store, place, pool, progress)
         packer.again(again)
+        for name, data in plan.files.items() if number == 1 else ():
+            replace(place / name, data)
     return _result(plan, tuple(packer.done))
 
 

@@ -8,11 +8,12 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
 
 from isthmus.bundle.baseline import Held
-from isthmus.bundle.fitting import BundlePlan, fit
+from isthmus.bundle.fitting import BundlePlan, Companions, fit, nothing_beside
 from isthmus.bundle.manifest import (
     BASELINE_FEATURE,
     FORMAT,
@@ -28,6 +29,9 @@ from isthmus.bundle.needs import Needs, needs_of
 from isthmus.errors import IncompleteError, UsageError
 from isthmus.oci import Descriptor, Platform, Reference
 from isthmus.store import Store
+
+TOOL_PREFIX: Final = "isthmus.internal/tool/"
+"""Begins the names of what is Isthmus itself, and not the platform's."""
 
 _IMAGE_CONFIGS = frozenset(
     {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
@@ -57,12 +61,15 @@ def plan_bundle(
     parity: float = 0,
     sequence: int | None = None,
     expires: str | None = None,
+    first: Sequence[BundleReference] = (),
+    companions: Companions = nothing_beside,
 ) -> BundlePlan:
-    """Plan a bundle of these references, or of all that the store has.
+    """Plan a bundle of these references, or of all that the store has (but for the tool).
 
     With `since`, what the site says it holds is listed and not carried. `volume_size` is the most bytes that a
     volume may have; volumes that a blob spans are filled exactly. `parity` is in per cent of what is carried.
     `sequence` grows with every bundle of this name for a site; `expires` (RFC 3339, UTC) ends its use.
+    What is `first` is carried besides and stands in front. `companions` makes the files beside the first volume.
 
     Raises UsageError `wrong-usage` (nothing to carry, an unusable name) or `invalid-size` (volumes too
     small; the message says the minimum), IncompleteError `missing-content` with everything that the store
@@ -73,7 +80,7 @@ def plan_bundle(
     wanted = _all_of(store) if references is None else list(references)
     if not wanted:
         raise UsageError("wrong-usage", "there is nothing to carry", where=str(store.path))
-    found = _gather(store, sorted(wanted, key=lambda ref: (ref.name, ref.kind)))
+    found = _gather(store, [*first, *sorted(wanted, key=lambda ref: (ref.name, ref.kind))])
     manifest = _without_volumes(name, *found)
     if since is not None:
         baseline = since.baseline(manifest.blobs)
@@ -83,13 +90,15 @@ def plan_bundle(
     if sequence is not None and not 0 <= sequence <= MAX_SIZE:
         raise UsageError("wrong-usage", f"{sequence} is no sequence number")
     manifest = msgspec.structs.replace(manifest, sequence=sequence, expires=expires)
-    return fit(manifest, volume_size, parity)
+    return fit(manifest, volume_size, parity, companions)
 
 
 def _all_of(store: Store) -> list[BundleReference]:
     """Every reference of the store; what has an image's config is an image."""
     result = []
     for stored in store.references():
+        if stored.name.startswith(TOOL_PREFIX):
+            continue
         kind = "image"
         if not stored.descriptor.is_index and store.blob_size(stored.descriptor.digest) is not None:
             config = store.manifest_by_digest(stored.descriptor.digest).config

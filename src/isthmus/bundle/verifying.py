@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from isthmus.bundle.companions import check_beside
 from isthmus.bundle.keys import PublicKey
 from isthmus.bundle.layout import Kind
 from isthmus.bundle.medium import new_buffer, open_regular
@@ -56,7 +57,10 @@ def verify(
     given = gather(paths, public_keys)
     damaged, blobs = _read_all(given, progress)
     damaged = [*given.problems, *damaged]
-    return _result(given, damaged, _repairable(given, damaged, blobs))
+    repairable = _repairable(given, damaged, blobs)
+    if given.contents:
+        damaged += check_beside((volume.path for volume in given.in_order), given.contents.manifest)
+    return _result(given, damaged, repairable)
 
 
 def verify_stream(

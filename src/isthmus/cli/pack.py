@@ -27,6 +27,7 @@ from isthmus.bundle.encryption import encrypted, plain_size, recipient
 from isthmus.bundle.policy import expiry
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options, parse_size
 from isthmus.cli.output import human_size
+from isthmus.cli.pack_tool import choose_tool
 from isthmus.errors import IncompleteError, UsageError
 from isthmus.inventory.lock import LockEntry, read_lock
 from isthmus.oci import Descriptor, Platform
@@ -90,6 +91,13 @@ MEDIA: Final = {"cd": 734_003_200, "dvd": 4_695_000_000, "bd25": 24_700_000_000,
     type=click.Path(path_type=Path),
     help="Pack what this lock names.  [default: ./isthmus.lock if present, otherwise all of the store]",
 )
+@click.option("--no-tool", is_flag=True, help="Do not carry Isthmus itself.")
+@click.option(
+    "--tool-wheels",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Take the wheels that Isthmus needs from here.  [default: by pip, as site.tools says]",
+)
 @click.option("--name", default=None, help="The bundle's name, part of the volumes' file names.")
 @click.option("--dry-run", is_flag=True, help="Say what would be written; change nothing.")
 @common_options
@@ -107,12 +115,15 @@ def command(
     receipt_keys: tuple[Path, ...],
     store: Path | None,
     lock_path: Path | None,
+    no_tool: bool,
+    tool_wheels: Path | None,
     name: str | None,
     dry_run: bool,
 ) -> int:
     """Write everything that must cross into volumes that fit the medium, each verifiable alone.
 
     The same store, lock and options give the same bytes. After an interruption, run the same command again.
+    Isthmus itself crosses too: at the site, python3 bootstrap.py --key PUB installs it without a network.
 
     \b
     Examples:
@@ -139,7 +150,27 @@ def command(
         references = _references(read_lock(lock_path).references, lock_path, held) if lock_path else None
         config = run.config()
         title = name or (config.platform.name if config else "") or "bundle"
-        plan = plan_bundle(held, references, size, title, since, _percent(parity), sequence, until)
+        tool = choose_tool(
+            run,
+            held,
+            no_tool=no_tool,
+            wheels=tool_wheels,
+            encrypted=bool(sealed) and str(out) != "-",
+            streamed=str(out) == "-",
+            dry_run=dry_run,
+        )
+        plan = plan_bundle(
+            held,
+            references,
+            size,
+            title,
+            since,
+            _percent(parity),
+            sequence,
+            until,
+            tool.first,
+            tool.companions,
+        )
         if dry_run:
             document = {
                 "dry_run": True,
@@ -155,6 +186,7 @@ def command(
                 with open(os.dup(sys.stdout.fileno()), "wb") as out_stream, _around(out_stream, sealed) as stream:
                     result = pack_stream(plan, held, stream, key, report)
             elif sealed:
+                tool.pack_alone(held, out, size, key)
                 result = pack_encrypted(plan, held, out, sealed, key, report)
             elif number:
                 result = pack_again(plan, number, held, out, key, report)
@@ -168,11 +200,13 @@ def command(
         "bytes": result.bytes,
         "deltas": result.deltas,
         "full_bytes": result.full_bytes,
+        "tool": tool.document(),
     }
     less = f", without {result.deltas} blobs that the site holds" if receipts else ""
     signed = "signed" if key else "NOT SIGNED"
     lines = [f"bundle {result.bundle[:16]}…: {len(volumes)} volumes, {human_size(result.bytes)}{less}, {signed}"]
     lines += [f"  {volume['file']}  {volume['size']} bytes" for volume in volumes]
+    lines += tool.lines()
     if str(out) == "-":
         run.note("\n".join(lines))
     else:

@@ -1,0 +1,77 @@
+"""How `pack` has Isthmus itself carried: which wheels, from where, what is said. Not here: the options."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isthmus.bundle import BundleReference, PackResult, SigningKey, pack, plan_bundle
+from isthmus.bundle.companions import for_operator, for_tool_alone
+from isthmus.bundle.fitting import Companions, nothing_beside
+from isthmus.bundle.tool import CarriedTool, Target, bootstrap_digest, carry_tool, held_tool
+from isthmus.cli.command import Run
+from isthmus.store import Store
+
+TOOL_DIRECTORY = "tool"
+"""Where the tool is beside an encrypted bundle: readable, since nothing could read it otherwise."""
+
+
+@dataclass(frozen=True)
+class ToolChoice:
+    """Whether and how Isthmus is carried. Beside an encrypted bundle in files, it is a small bundle of its own."""
+
+    tool: CarriedTool | None
+    encrypted: bool
+    streamed: bool
+
+    @property
+    def first(self) -> tuple[BundleReference, ...]:
+        """What the main bundle carries of it."""
+        return (self.tool.reference,) if self.tool and not self.encrypted else ()
+
+    @property
+    def companions(self) -> Companions:
+        """The files beside the main bundle's volumes; a stream and an encrypted bundle have none."""
+        if self.encrypted or self.streamed:
+            return nothing_beside
+        return for_operator(self.tool.bootstrap, self.tool.version) if self.tool else for_operator()
+
+    def pack_alone(self, store: Store, out: Path, limit: int | None, keys: list[SigningKey]) -> PackResult | None:
+        """Write the tool's own bundle, where it is one."""
+        if self.tool is None or not self.encrypted:
+            return None
+        companions = for_tool_alone(self.tool.bootstrap, self.tool.version)
+        plan = plan_bundle(store, [self.tool.reference], limit, "isthmus", companions=companions)
+        return pack(plan, store, out / TOOL_DIRECTORY, keys)
+
+    def document(self) -> dict[str, Any] | None:
+        """For `--json`: the version, and the checksum of the script that the site must be told."""
+        return {"version": self.tool.version, "bootstrap_sha256": bootstrap_digest()} if self.tool else None
+
+    def lines(self) -> list[str]:
+        """For people."""
+        if self.tool is None:
+            return []
+        return [f"  Isthmus {self.tool.version} crosses too; tell the site that bootstrap.py has the SHA-256",
+                f"  {bootstrap_digest()}"]  # fmt: skip
+
+
+def choose_tool(
+    run: Run, store: Store, *, no_tool: bool, wheels: Path | None, encrypted: bool, streamed: bool, dry_run: bool
+) -> ToolChoice:
+    """Have the tool in the store as isthmus.yaml says, unless it is left out; a dry run fetches nothing.
+
+    Raises UnreachableError `no-tool`.
+    """
+    if no_tool:
+        return ToolChoice(None, encrypted, streamed)
+    config = run.config()
+    from isthmus.inventory.site_config import ToolsSection
+
+    wanted = config.site.tools if config else ToolsSection()
+    targets = [Target(python, machine) for python in wanted.python for machine in wanted.machines]
+    if dry_run:
+        held = held_tool(store, targets)
+        if held is None:
+            run.note("Isthmus itself would be fetched and carried as well; it is not counted here.")
+        return ToolChoice(held, encrypted, streamed)
+    return ToolChoice(carry_tool(store, targets, run.workspace / "cache" / "tool", wheels), encrypted, streamed)
