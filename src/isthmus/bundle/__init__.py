@@ -3,7 +3,9 @@
 docs/bundle-format.md has the format. Not here: how bundles travel.
 """
 
+from isthmus.bundle.approval import Approval, Subject, add_approval, approve, read_approvals, subject_of
 from isthmus.bundle.baseline import Held, held_by_all
+from isthmus.bundle.demands import Attested, Demands, SignedBy
 from isthmus.bundle.fitting import BundlePlan
 from isthmus.bundle.keys import (
     KeyPaths,
@@ -26,10 +28,13 @@ from isthmus.bundle.volume import Volume, open_volume
 from isthmus.progress import Progress
 
 __all__ = [
+    "Approval",
+    "Attested",
     "BundleManifest",
     "BundlePlan",
     "BundleReference",
     "CarriedReference",
+    "Demands",
     "Held",
     "KeyPaths",
     "MissingVolume",
@@ -40,10 +45,14 @@ __all__ = [
     "Progress",
     "PublicKey",
     "Receipt",
+    "SignedBy",
     "SigningKey",
+    "Subject",
     "UnpackResult",
     "Verification",
     "Volume",
+    "add_approval",
+    "approve",
     "generate_identity",
     "generate_keys",
     "held_by_all",
@@ -57,7 +66,9 @@ __all__ = [
     "pack_encrypted",
     "pack_stream",
     "plan_bundle",
+    "read_approvals",
     "read_receipt",
+    "subject_of",
     "unpack",
     "unpack_stream",
     "verify",

@@ -35,6 +35,13 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threshold: Annotated[int, msgspec.Meta(ge=1, le=8)] = 1
     require_sequence: bool = False
     require_expiry: bool = False
+    approvers: tuple[_Hex32, ...] = ()
+    approvals: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
+
+    @property
+    def approver_keys(self) -> tuple[PublicKey, ...]:
+        """Those of which `approvals` must have approved."""
+        return tuple(PublicKey(bytes.fromhex(key)) for key in self.approvers)
 
     @property
     def public_keys(self) -> tuple[PublicKey, ...]:
@@ -47,6 +54,8 @@ class _PolicyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threshold: Annotated[int, msgspec.Meta(ge=1, le=8)] = 1
     require_sequence: bool = False
     require_expiry: bool = False
+    approvers: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)] = ()
+    approvals: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -67,6 +76,8 @@ class _State(msgspec.Struct, frozen=True):
 def load_policy(path: str | os.PathLike[str]) -> Policy:
     """A policy file: YAML with `keys` (files beside it), `threshold`, `require_sequence`, `require_expiry`.
 
+    `approvers` are key files too, of which `approvals` (1, unless said) must have approved a bundle.
+
     Raises UsageError `file-not-found`, `invalid-config`, `invalid-key`.
     """
     place = Path(path)
@@ -78,7 +89,12 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     if found.threshold > len(keys):
         why = f"the threshold is {found.threshold}, and there are {len(keys)} different keys"
         raise UsageError("invalid-config", why, where=str(place))
-    return Policy(tuple(keys), found.threshold, found.require_sequence, found.require_expiry)
+    approvers = tuple({load_public_key(place.parent / key).raw.hex(): None for key in found.approvers})
+    approvals = (found.approvals or 1) if approvers else found.approvals or 0
+    if approvals > len(approvers):
+        why = f"it asks for {approvals} approvals, and there are {len(approvers)} different approvers"
+        raise UsageError("invalid-config", why, where=str(place))
+    return Policy(tuple(keys), found.threshold, found.require_sequence, found.require_expiry, approvers, approvals)
 
 
 @dataclass(frozen=True, slots=True)

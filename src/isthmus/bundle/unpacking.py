@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from isthmus.bundle.baseline import require_held, verify_reused
+from isthmus.bundle.demands import NOTHING, Demands, check_approval, check_images
 from isthmus.bundle.history import ReceivedBundle, now, record_bundle
 from isthmus.bundle.keys import PublicKey
 from isthmus.bundle.layout import Kind
@@ -65,6 +66,7 @@ def unpack(
     durable: bool = False,
     policy: Policy | None = None,
     allow_older: bool = False,
+    demands: Demands = NOTHING,
 ) -> UnpackResult:
     """Unpack volumes, or directories of volumes, of one bundle. Progress counts payload bytes.
 
@@ -72,13 +74,15 @@ def unpack(
     VerificationError `baseline-missing`, before anything is staged where it is not there at all.
 
     With `public_keys`, every volume must be signed by one of them; with a `policy`, or one that was pinned by an
-    earlier run, by as many as it asks for. `allow_older` lets an older sequence number pass. With
+    earlier run, by as many as it asks for. `allow_older` lets an older sequence number pass. `demands` are
+    approvals and signatures of images, without which nothing is taken. With
     `durable`, bytes reach the medium before they count.
 
     Raises VerificationError (`damaged-volume`, `foreign-volume`, `bad-signature`, `unsigned`, `older-bundle`,
-    `expired-bundle`, `baseline-missing`) and IncompleteError (`missing-volume`), which name the volumes and
-    references affected, UsageError (`file-not-found`, `invalid-input`, `store-busy`), UnreachableError
-    `io-failed`. After any of them the store is as it was, and what was verified is not read again.
+    `expired-bundle`, `baseline-missing`, `not-approved`, `image-unsigned`) and IncompleteError
+    (`missing-volume`), which name the volumes and references affected, UsageError (`file-not-found`,
+    `invalid-input`, `store-busy`), UnreachableError `io-failed`. After any of them the store is as it was, and
+    what was verified is not read again.
     """
     guard = gate(Path(store_dir), public_keys, policy, allow_older=allow_older)
     given = gather(paths, guard.keys)
@@ -88,6 +92,7 @@ def unpack(
     if error is not None or given.contents is None:
         raise error or UsageError("file-not-found", "there is no volume in what was given")
     guard.admit(given.contents, (slot for volume in given.in_order for slot in volume.header.signatures))
+    check_approval(demands, guard.policy, given.contents.raw, (volume.path for volume in given.in_order))
     with _staged(
         given.contents, Path(store_dir), progress, payload_bytes(given.in_order), durable=durable
     ) as stage:
@@ -95,7 +100,7 @@ def unpack(
         rebuilt = mend(given.contents, given.in_order, damaged, stage)
         if mendable and stage.lacking():
             keep_parity(given.in_order, stage)
-        return _finish(given, damaged, stage, guard, Path(store_dir), rebuilt, durable=durable)
+        return _finish(given, damaged, stage, guard, demands, Path(store_dir), rebuilt, durable=durable)
 
 
 def unpack_stream(
@@ -107,6 +112,7 @@ def unpack_stream(
     durable: bool = False,
     policy: Policy | None = None,
     allow_older: bool = False,
+    demands: Demands = NOTHING,
 ) -> UnpackResult:
     """Unpack volumes that come one after the other from a pipe or a tape, as `unpack` does.
 
@@ -117,11 +123,12 @@ def unpack_stream(
     guard = gate(Path(store_dir), public_keys, policy, allow_older=allow_older)
     file, first, known = start_stream(source, "-", guard.keys)
     guard.admit(first.contents, first.header.signatures)
+    check_approval(demands, guard.policy, first.contents.raw)
     total = first.manifest.total_bytes()
     with _staged(first.contents, Path(store_dir), progress, total, durable=durable) as stage:
         given, damaged = read_stream(file, first, guard.keys, known, stage.take_from_stream)
         rebuilt = mend(first.contents, (), (), stage)
-        return _finish(given, damaged, stage, guard, Path(store_dir), rebuilt, durable=durable)
+        return _finish(given, damaged, stage, guard, demands, Path(store_dir), rebuilt, durable=durable)
 
 
 @contextmanager
@@ -148,6 +155,7 @@ def _finish(
     damaged: Sequence[Problem],
     stage: Stage,
     guard: Gate,
+    demands: Demands,
     store_path: Path,
     rebuilt: int,
     *,
@@ -166,6 +174,7 @@ def _finish(
     store = held_by(store_path)
     require_held(manifest, store, store_path, hashed=True)
     verify_reused(manifest, store, stage.staging, store_path)
+    check_images(demands, stage)
     assert given.contents is not None
     guard.record(given.contents, verified=given.signed_by is not None)
     moved = _publish(store_path, manifest, stage.staging, durable=durable)

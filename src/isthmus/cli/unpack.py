@@ -4,9 +4,12 @@ from pathlib import Path
 
 import click
 
-from isthmus.bundle import load_policy, load_public_key, unpack, unpack_stream
+from isthmus.bundle import UnpackResult, load_policy, load_public_key, unpack, unpack_stream
+from isthmus.bundle.companions import changed_beside
 from isthmus.bundle.policy import gate
 from isthmus.cli.command import Run, common_options
+from isthmus.cli.demanding import approval_options, demands_of, image_options
+from isthmus.cli.discs import can_ask, disc_by_disc
 from isthmus.cli.output import human_size
 from isthmus.cli.verify import source_of
 
@@ -27,6 +30,8 @@ from isthmus.cli.verify import source_of
 )
 @click.option("--allow-older", is_flag=True, help="Take a bundle with an older sequence number.")
 @click.option("--identity", type=click.Path(path_type=Path), help="Decrypt with this age identity or SSH key.")
+@approval_options
+@image_options
 @common_options
 def command(
     run: Run,
@@ -36,27 +41,41 @@ def command(
     identity: Path | None,
     policy_path: Path | None,
     allow_older: bool,
+    approver_paths: tuple[Path, ...],
+    approval_files: tuple[Path, ...],
+    signers: tuple[str, ...],
+    attestations: tuple[str, ...],
 ) -> int:
     """Bring volumes into a store, in any order, all at once or one after the other; - reads them from a pipe.
 
     The store changes only when the whole bundle is there and verified. What was read before is kept beside
-    the store and need not be read again.
+    the store and need not be read again. On a terminal it asks for the next disc until the bundle is complete.
 
     \b
     Examples:
       isthmus unpack bundle/ --store /srv/store --key isthmus.pub
       ssh outside cat bundle/*.isv | isthmus unpack - --store /srv/store --key isthmus.pub
-      isthmus unpack /media/disc2/bundle-0002.isv --store /srv/store --key isthmus.pub
+      isthmus unpack /media/cdrom --store /srv/store --key isthmus.pub
+      isthmus unpack bundle/ --store /srv/store --key isthmus.pub --require-approval officer.pub
+      isthmus unpack bundle/ --store /srv/store --require-signed-by cosign.pub='registry.example/*'
     """
+    demands = demands_of(approver_paths, approval_files, bundles, signers, attestations)
     policy = load_policy(policy_path) if policy_path else None
     public = [load_public_key(path) for path in keys]
     if not public and not gate(store, policy=policy).keys:
         run.note("No --key was given: damage will be found, but not who made this bundle.")
-    with run.progress("unpack") as report:
-        if (source := source_of(bundles, identity)) is not None:
-            result = unpack_stream(source, store, public, report, policy=policy, allow_older=allow_older)
-        else:
-            result = unpack(bundles, store, public, report, policy=policy, allow_older=allow_older)
+
+    def attempt(places: tuple[Path, ...]) -> UnpackResult:
+        with run.progress("unpack") as report:
+            if (source := source_of(places, identity)) is not None:
+                return unpack_stream(
+                    source, store, public, report, policy=policy, allow_older=allow_older, demands=demands
+                )
+            for file in changed_beside(places):
+                run.note(f"{file} is not the file that was packed; do not run or trust it")
+            return unpack(places, store, public, report, policy=policy, allow_older=allow_older, demands=demands)
+
+    result = disc_by_disc(bundles, attempt) if can_ask(bundles, as_json=run.as_json) else attempt(bundles)
     document = {
         "blobs": result.blobs,
         "bytes": result.bytes,

@@ -7,7 +7,9 @@ from typing import BinaryIO, cast
 import click
 
 from isthmus.bundle import Verification, load_public_key, verify, verify_stream
+from isthmus.cli.approvals import Approvals, approvals_of
 from isthmus.cli.command import Run, common_options
+from isthmus.cli.demanding import approval_options, demands_of
 from isthmus.cli.output import human_size
 from isthmus.errors import UsageError
 
@@ -20,12 +22,21 @@ from isthmus.errors import UsageError
     "--key", "keys", multiple=True, type=click.Path(path_type=Path), help="Require a signature by this public key."
 )
 @click.option("--identity", type=click.Path(path_type=Path), help="Decrypt with this age identity or SSH key.")
+@approval_options
 @common_options
-def command(run: Run, bundles: tuple[Path, ...], keys: tuple[Path, ...], identity: Path | None) -> int:
+def command(
+    run: Run,
+    bundles: tuple[Path, ...],
+    keys: tuple[Path, ...],
+    identity: Path | None,
+    approver_paths: tuple[Path, ...],
+    approval_files: tuple[Path, ...],
+) -> int:
     """Check every record of the given volumes, and whether the set is complete. Writes nothing.
 
     BUNDLE is a directory of volumes or single volumes; - reads them one after the other from standard input.
-    Exit status 3 when only volumes are missing, 4 when something is damaged or not signed as required.
+    Exit status 3 when only volumes are missing, 4 when something is damaged, or not signed or approved as
+    required.
 
     \b
     Examples:
@@ -38,6 +49,7 @@ def command(run: Run, bundles: tuple[Path, ...], keys: tuple[Path, ...], identit
             found = verify_stream(source, public, report)
         else:
             found = verify(bundles, public, report)
+    approvals = approvals_of(demands_of(approver_paths, approval_files, bundles), found.bundle)
     document = {
         "bundle": found.bundle,
         "complete": found.complete,
@@ -47,9 +59,11 @@ def command(run: Run, bundles: tuple[Path, ...], keys: tuple[Path, ...], identit
         "signed_by": found.signed_by,
         "claimed_by": found.claimed_by,
         "references": found.references,
+        "approvals": approvals.listed,
+        "not_approved_by": approvals.lacking,
     }
-    run.emit(document, lambda: _show(found))
-    return 4 if found.damaged else 0 if found.complete else 3
+    run.emit(document, lambda: _show(found, approvals))
+    return 4 if found.damaged or approvals.lacking else 0 if found.complete else 3
 
 
 def source_of(bundles: tuple[Path, ...], identity: Path | None) -> BinaryIO | None:
@@ -69,7 +83,7 @@ def source_of(bundles: tuple[Path, ...], identity: Path | None) -> BinaryIO | No
     return cast("BinaryIO", DecryptedSource(sealed or [sys.stdin.buffer], identities(identity)))
 
 
-def _show(found: Verification) -> None:
+def _show(found: Verification, approvals: Approvals) -> None:
     if found.signed_by:
         click.echo(f"signed by {found.signed_by}")
     elif found.claimed_by:
@@ -78,6 +92,7 @@ def _show(found: Verification) -> None:
         click.secho("not signed by any of the given keys", fg="red")
     else:
         click.echo("not signed")
+    approvals.show()
     for problem in found.damaged:
         click.secho(f"damaged: {problem.file}: {problem.message}", fg="red")
         _list(problem.references)
