@@ -26,7 +26,7 @@ def scan_platform(run: Run, sources: tuple[str, ...]) -> Inventory:
         )
     if config is None:
         return scan(sources)
-    platform = msgspec.structs.replace(config.platform, add=()) if sources else config.platform
+    platform = msgspec.structs.replace(config.platform, add=(), perishables=()) if sources else config.platform
     specs = [SourceSpec.parse(text) for text in sources or platform.sources]
     found = scan(specs, platform.catalogue)
     return settle(found, platform, str(run.file or "isthmus.yaml"), config.site)

@@ -8,10 +8,10 @@ from isthmus.cli.command import DEFAULT_LOCK, Run, common_options
 from isthmus.cli.connecting import connect_upstreams, connection_options, parse_platforms, upstream_options
 from isthmus.cli.finding import references_to_lock, scan_platform
 from isthmus.cli.output import human_size
-from isthmus.errors import IncompleteError, UnreachableError
+from isthmus.cli.things import Everything, resolve_everything
+from isthmus.errors import IncompleteError, UnreachableError, VerificationError
 from isthmus.inventory.lock import Lock, changed, read_lock, write_lock
 from isthmus.inventory.model import Item
-from isthmus.transfer import Resolution, resolve
 
 
 @click.command("lock")
@@ -28,6 +28,11 @@ from isthmus.transfer import Resolution, resolve
 @click.option(
     "--incomplete", is_flag=True, help="Write the lock even where something is unresolved; still exits 3."
 )
+@click.option(
+    "--trust-anew",
+    is_flag=True,
+    help="Take files that were trusted on first use as they are now, though they changed since the former lock.",
+)
 @upstream_options
 @common_options
 def command(
@@ -36,6 +41,7 @@ def command(
     out: Path,
     include: tuple[str, ...],
     incomplete: bool,
+    trust_anew: bool,
     upstreams: tuple[str, ...],
     platforms: tuple[str, ...],
     jobs: int,
@@ -44,6 +50,9 @@ def command(
     plain_http: bool,
 ) -> int:
     """Scan, and ask the upstream registries what every tag is at this moment.
+
+    Files, charts, git repositories and packages of isthmus.yaml are resolved too. A file without a checksum is
+    trusted on first use; what has to be read for that goes into the store of the workspace.
 
     The lock is sorted and deterministic, so that it can be kept in git and compared.
 
@@ -57,12 +66,14 @@ def command(
     wanted, left = references_to_lock(run, inventory, include)
     chosen = parse_platforms(platforms, config)
     options = connection_options(ca, insecure, plain_http, jobs)
-    registries = connect_upstreams(options, upstreams, config)
-    with registries, run.progress("lock", "items") as report:
-        resolution = resolve(wanted, registries, chosen, max(jobs, 8), report)
+    old = read_lock(out) if out.exists() else Lock()
+    with connect_upstreams(options, upstreams, config) as registries:
+        resolution = resolve_everything(
+            run, wanted, registries, options, upstreams, chosen, jobs, old, trust_anew=trust_anew
+        )
     _refuse_incomplete(resolution, left, incomplete)
     lock = Lock(platforms=tuple(map(str, chosen)), references=resolution.entries)
-    difference = changed(read_lock(out) if out.exists() else Lock(), lock)
+    difference = changed(old, lock)
     write_lock(out, lock)
     document = {
         "lock": str(out),
@@ -75,14 +86,23 @@ def command(
     return 3 if resolution.failures or left else 0
 
 
-def _refuse_incomplete(resolution: Resolution, left: tuple[Item, ...], incomplete: bool) -> None:
+def _refuse_incomplete(resolution: Everything, left: tuple[Item, ...], incomplete: bool) -> None:
     """A lock that leaves something out would be a quiet hole; only who asks for it gets it."""
     if incomplete:
         return
     hint = "mend it, or write what there is with --incomplete"
     failures = resolution.failures
     # Where nothing could be reached at all, that is the news, not that every single image is missing.
+    wrong = [f for f in failures if isinstance(f.error, VerificationError)]
     away = [f for f in failures if isinstance(f.error, UnreachableError) and f.error.code != "not-found"]
+    if wrong:
+        first_wrong = wrong[0].error
+        raise VerificationError(
+            first_wrong.code,
+            f"{len(wrong)} references are not what they must be: {wrong[0].reference.name}: {first_wrong.message}",
+            items=[f"{failure.reference.name}: {failure.error.message}" for failure in failures],
+            hint=first_wrong.hint,
+        )
     listed = [f"{failure.reference.name}: {failure.error.message}" for failure in failures]
     if away:
         first = away[0].error

@@ -1,6 +1,7 @@
 """`isthmus pull`: bring what the lock names into the store."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,6 +15,7 @@ from isthmus.cli.connecting import (
 )
 from isthmus.cli.output import human_size
 from isthmus.cli.targets import foreign_document, show_foreign
+from isthmus.cli.things import pull_rest
 from isthmus.errors import UsageError
 from isthmus.inventory.lock import read_lock
 from isthmus.store import Store
@@ -102,18 +104,19 @@ def command(
         run.progress("pull") as report,
     ):
         result = pull(lock.references, held, registries, chosen, jobs, report, skip_foreign=skip_foreign)
-    document = {
-        "blobs": result.blobs,
-        "bytes": result.bytes,
-        "reused": result.skipped,
-        "seconds": round(result.seconds, 3),
+        things = pull_rest(run, lock.references, held, options, upstreams, jobs)
+    document: dict[str, Any] = {
+        "blobs": result.blobs + things.blobs,
+        "bytes": result.bytes + things.bytes,
+        "reused": result.skipped + things.reused,
+        "seconds": round(result.seconds + things.seconds, 3),
         **foreign_document(result.skipped_foreign),
     }
 
     def show() -> None:
         show_foreign(result.skipped_foreign)
-        amount = f"{result.blobs} blobs, {human_size(result.bytes)} in {result.seconds:.1f} s"
-        click.echo(f"{where}: {amount}, {result.skipped} reused")
+        amount = f"{document['blobs']} blobs, {human_size(document['bytes'])} in {document['seconds']:.1f} s"
+        click.echo(f"{where}: {amount}, {document['reused']} reused")
 
     run.emit(document, show)
     return 0

@@ -126,8 +126,7 @@ def put_file(store: Store, path: str | os.PathLike[str]) -> Descriptor:
         except OSError as error:
             upload.remove()
             raise UnreachableError("io-failed", f"it cannot be read: {error.strerror}", where=str(path)) from error
-        digest = Digest(f"{upload.running.algorithm}:{upload.running.state.hexdigest()}")
-        size = upload.size
+        digest, size = upload.digest(), upload.size
         store.protect(digest)
         upload.publish(digest)
     return Descriptor(ANY_LAYER, digest, size)

@@ -12,6 +12,7 @@ from msgspec import Meta, field
 from isthmus.inventory.config_values import Architecture, Duration, HttpUrl, Secret, Sha256, SourceText
 from isthmus.inventory.model import Decision
 from isthmus.inventory.site_config import SiteSection
+from isthmus.inventory.thing_config import FalcoSection, PackagesSection, Preset, VerifySection
 
 SCHEMA_ID = "https://isthmus.dev/schemas/isthmus.yaml.json"
 
@@ -22,12 +23,20 @@ class Addition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     image: str = ""
     artifact: str = ""
     file: str = ""
-    chart: str = ""
+    chart: Annotated[
+        str, Meta(description="oci://HOST/PATH:VERSION, https://REPOSITORY#NAME?version=RANGE, or https://….tgz")
+    ] = ""
     git: str = ""
-    packages: str = ""
+    packages: PackagesSection | None = None
     sha256: Sha256 | None = None
     refresh: Annotated[Duration | None, Meta(description="how old it may become, for databases")] = None
-    serve: Annotated[str, Meta(description="the directory of the file server that it is put in")] = ""
+    serve: Annotated[
+        str, Meta(description="its path on the file server; a directory where it ends with a slash")
+    ] = ""
+    refs: Annotated[
+        tuple[str, ...], Meta(description="branches and tags of a git repository; * stands for anything")
+    ] = ()
+    verify: VerifySection = VerifySection()
     platforms: tuple[Architecture, ...] = ()
     reason: str = ""
 
@@ -82,6 +91,11 @@ class PlatformSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
     upstreams: Annotated[
         dict[str, HttpUrl], Meta(description="where to fetch what a host holds, such as a proxy or a mirror")
     ] = field(default_factory=dict)
+    perishables: Annotated[
+        tuple[Preset, ...] | None,
+        Meta(description="whose databases, rules and plugins are carried; what the scan finds where not given"),
+    ] = None
+    falco: FalcoSection = FalcoSection()
     registries: Annotated[
         dict[str, RegistryAccess], Meta(description="how hosts are reached, by host[:port] as in references")
     ] = field(default_factory=dict)

@@ -94,9 +94,10 @@ def _rebased(config: Config, directory: str) -> Config:
         replace(receiver, auth=_rebased_secret(receiver.auth, directory)) for receiver in site.alerts.receivers
     )
     catalogue = tuple(under(directory, path) for path in platform.catalogue)
+    additions = tuple(_rebased_addition(addition, directory) for addition in platform.add)
     return replace(
         config,
-        platform=replace(platform, catalogue=catalogue, registries=registries),
+        platform=replace(platform, add=additions, catalogue=catalogue, registries=registries),
         site=replace(
             site,
             registry=registry,
@@ -106,6 +107,26 @@ def _rebased(config: Config, directory: str) -> Config:
             alerts=replace(site.alerts, receivers=receivers),
         ),
     )
+
+
+def _rebased_addition(addition: Addition, directory: str) -> Addition:
+    replace = msgspec.structs.replace
+    verify, packages = addition.verify, addition.packages
+    minisign = verify.minisign
+    verify = replace(
+        verify,
+        gpg=under(directory, verify.gpg),
+        cosign=under(directory, verify.cosign),
+        minisign=minisign if minisign.startswith("RW") else under(directory, minisign),
+    )
+    if packages is not None:
+        packages = replace(
+            packages,
+            keyring=under(directory, packages.keyring),
+            installed=under(directory, packages.installed),
+            sign=under(directory, packages.sign),
+        )
+    return replace(addition, verify=verify, packages=packages)
 
 
 def _rebased_secret(reference: str | None, directory: str) -> str | None:
@@ -159,4 +180,23 @@ def _check_addition(addition: Addition, place: str, where: str) -> None:
             f"{place} names {len(given)} things instead of one",
             where=where,
             hint=f"give exactly one of {', '.join(kinds)}",
+        )
+    for kind in ("file", "chart", "git"):
+        url = getattr(addition, kind)
+        scheme, _, rest = url.partition("://")
+        user, at, _ = rest.partition("/")[0].rpartition("@")
+        if at and (scheme in ("http", "https") or ":" in user):
+            raise UsageError(
+                "invalid-config",
+                f"{place}.{kind} has a user or a password in its address",
+                where=where,
+                hint="name the secret under platform.registries, as auth of that host",
+            )
+    packages = addition.packages
+    if packages and (bool(packages.debian) == bool(packages.rpm) or bool(packages.debian) != bool(packages.suite)):
+        raise UsageError(
+            "invalid-config",
+            f"{place}.packages must have debian and suite, or rpm",
+            where=where,
+            hint="packages: {debian: https://deb.debian.org/debian, suite: bookworm, names: [chrony]}",
         )

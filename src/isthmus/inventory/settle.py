@@ -8,10 +8,13 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
+from isthmus.errors import UsageError
 from isthmus.inventory.config import Addition, Decided, PlatformSection, Waiver
 from isthmus.inventory.merge import merge_inventories
 from isthmus.inventory.model import Endpoint, Finding, Inventory, Item, Kind, Ref
+from isthmus.inventory.perishables import expand
 from isthmus.inventory.site_config import SiteSection
+from isthmus.inventory.thing_config import PackagesSection
 from isthmus.oci import Reference
 
 _OCI_KINDS = ("image", "artifact")
@@ -35,6 +38,7 @@ def settle(
     """
     added = Inventory(references=tuple(_added(entry, number, where) for number, entry in enumerate(platform.add)))
     merged = merge_inventories([found, added])
+    merged = merge_inventories([merged, Inventory(references=expand(merged.references, platform, site, where))])
     open_items, waived = _waive(merged.unresolved, platform.waive)
     statistics = dict(found.statistics)
     if waived:
@@ -86,9 +90,30 @@ def _decide_inside(endpoint: Endpoint, site: SiteSection | None) -> Endpoint:
     return msgspec.structs.replace(endpoint, decision="internal")
 
 
-def _added(entry: Addition, number: int, where: str) -> Ref:
+def additions_by_name(platform: PlatformSection, where: str = "isthmus.yaml") -> dict[tuple[str, str], Addition]:
+    """What the file says of each thing that it adds; raises UsageError (`invalid-config`) for two of one name."""
+    found: dict[tuple[str, str], Addition] = {}
+    for entry in platform.add:
+        key = _named(entry)
+        if found.setdefault(key, entry) != entry:
+            raise UsageError(
+                "invalid-config", f"platform.add names {key[1]} twice, and means two things", where=where
+            )
+    return found
+
+
+def _named(entry: Addition) -> tuple[Kind, str]:
     kind, text = next((kind, text) for kind in _kinds() if (text := getattr(entry, kind)))
-    name = str(Reference.parse(text)) if kind in _OCI_KINDS else text
+    if isinstance(text, PackagesSection):
+        return kind, text.name
+    if kind == "chart" and text.startswith("oci://") and "?" not in text:
+        return kind, str(Reference.parse(text.removeprefix("oci://")))
+    return kind, str(Reference.parse(text)) if kind in _OCI_KINDS else text
+
+
+def _added(entry: Addition, number: int, where: str) -> Ref:
+    kind, name = _named(entry)
+    text = name if kind == "packages" else getattr(entry, kind)
     finding = Finding(source=where, path=f".platform.add[{number}]", rule="operator", note=entry.reason)
     return Ref(kind=kind, name=name, as_written=(text,), platforms=entry.platforms, findings=(finding,))
 

@@ -60,6 +60,10 @@ class Fallback:
             self._host_first(), lambda registry: registry.referrers(repository, digest), elsewhere=False
         )
 
+    def tags(self, repository: str) -> tuple[str, ...]:
+        """All tags of a repository."""
+        return self._first(self._host_first(), lambda registry: registry.tags(repository), elsewhere=False)
+
     def close(self) -> None:
         """Close all connections."""
         for registry in (self._host, *self._mirrors):

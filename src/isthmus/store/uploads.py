@@ -66,12 +66,16 @@ class Upload:
 
     def verify(self, digest: Digest) -> None:
         """Raise VerificationError `digest-mismatch` after removing the upload, where its bytes are others."""
-        if self.running.algorithm != digest.algorithm or self.running.count != self.size:
-            self.running = self._hash(digest.algorithm)
-        found = f"{digest.algorithm}:{self.running.state.hexdigest()}"
+        found = self.digest(digest.algorithm)
         if found != digest:
             self.remove()
             raise VerificationError("digest-mismatch", f"expected {digest}, the content has {found}")
+
+    def digest(self, algorithm: str = _FIRST_GUESS) -> Digest:
+        """That of what is there; bytes of former writers are read again."""
+        if self.running.algorithm != algorithm or self.running.count != self.size:
+            self.running = self._hash(algorithm)
+        return Digest(f"{algorithm}:{self.running.state.hexdigest()}")
 
     def _hash(self, algorithm: str) -> Running:
         running = Running(algorithm)
