@@ -12,6 +12,7 @@ from isthmus.inventory.lock import read_lock
 from isthmus.site.parts import PARTS, configure_parts
 
 if TYPE_CHECKING:
+    from isthmus.inventory.config import Config
     from isthmus.site.plan import Decision, Part, Site
 
 
@@ -86,7 +87,7 @@ def _site(
 
     config = run.config() or Config()
     known = site_registry(config, registry, mapping, prefix)
-    certificate = None if ca or insecure else _certificate(known.ca)
+    certificate = None if ca or insecure else _certificate(known.ca or _made_by_us(config))
     # A CA that is not on this machine can only be meant as the nodes' own file.
     on_nodes = ca or (known.ca if certificate is None and not insecure else "")
     site = Site(
@@ -101,6 +102,12 @@ def _site(
     if not site.references:
         raise UsageError("invalid-lock", "the lock names no image", where=str(lock_path))
     return site
+
+
+def _made_by_us(config: "Config") -> str:
+    """The root of `isthmus pki`, where isthmus.yaml names no other CA and there is one."""
+    made = Path(config.site.pki.directory) / "ca.pem"
+    return str(made) if made.exists() else ""
 
 
 def _certificate(path: str) -> bytes | None:

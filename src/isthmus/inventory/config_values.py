@@ -29,6 +29,13 @@ HostName = Annotated[
         description="a host name, RFC 1123",
     ),
 ]
+RecordName = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}))*$",
+        description="a name in the DNS; *. before it means every name below",
+    ),
+]
 Address = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f.:]{2,45}$", description="an IPv4 or IPv6 address")]
 Network = Annotated[
     str,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, field
 
-from isthmus.inventory.config_values import Address, Duration, HostName, HttpUrl, Network, Port, Secret
+from isthmus.inventory.config_values import Address, Duration, HostName, HttpUrl, Network, Port, RecordName, Secret
 from isthmus.inventory.mapping import DEFAULT_PREFIX, Mapping
 
 
@@ -55,7 +55,7 @@ class DnsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         tuple[Literal["dnsmasq", "unbound", "coredns"], ...], Meta(description="whose configuration is written")
     ] = ("dnsmasq", "unbound", "coredns")
     records: Annotated[
-        dict[HostName, tuple[Address, ...]],
+        dict[RecordName, tuple[Address, ...]],
         Meta(description="names besides those of the registry, the file server and the rest of the site"),
     ] = field(default_factory=dict)
 
@@ -135,7 +135,7 @@ class ReceiverSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
     name: str
     email: Annotated[str, Meta(description="address that mail goes to")] = ""
     webhook: HttpUrl | None = None
-    syslog: Annotated[str, Meta(description="HOST:PORT; through a bridge that is written, too")] = ""
+    syslog: Annotated[str, Meta(description="[udp://|tcp://]HOST[:PORT]; through a bridge that is written, too")] = ""
     smarthost: Annotated[str, Meta(description="HOST:PORT of the mail server")] = ""
     sender: Annotated[str, Meta(description="address that mail comes from")] = ""
     auth: Secret | None = None

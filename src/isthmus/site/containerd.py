@@ -14,6 +14,7 @@ from isthmus.inventory.containerd_hosts import host_directory, hosts_toml
 from isthmus.inventory.mapping import MirrorMap
 from isthmus.oci import Reference
 from isthmus.oci.reference import DEFAULT_HOST
+from isthmus.site.containerd_credentials import credentials_script
 from isthmus.site.installer import Placed, installer
 from isthmus.site.names import moved_decision
 from isthmus.site.output import OutputFile, write_files
@@ -66,7 +67,7 @@ def configure(site: Site) -> Part:
         ],
         after=_AFTER,
     )
-    return Part((*placed, *drop_ins, script), moved_decision(site, "containerd"))
+    return Part((*placed, *drop_ins, script, credentials_script()), moved_decision(site, "containerd"))
 
 
 def configure_containerd(

@@ -19,6 +19,15 @@ PARTS: dict[str, str] = {
     "openshift": "isthmus.site.openshift",
     "cluster-api": "isthmus.site.cluster_api",
     "kubespray": "isthmus.site.kubespray",
+    "trust": "isthmus.site.trust",
+    "cert-manager": "isthmus.site.cert_manager",
+    "dns": "isthmus.site.dns.part",
+    "ntp": "isthmus.site.ntp",
+    "firewall": "isthmus.site.firewall",
+    "network-policies": "isthmus.site.network_policies",
+    "object-storage": "isthmus.site.object_storage",
+    "alerts": "isthmus.site.alerts.part",
+    "serve": "isthmus.site.serving",
 }
 """Name of the part → its module."""
 
