@@ -47,8 +47,13 @@ def given_wheels(
     }
 
 
+def requirements(own: OwnWheel, extras: Sequence[str], target: Target) -> set[str]:
+    """What Isthmus itself needs on a target, as pip takes it."""
+    return _requirements(own.metadata, set(extras), target)
+
+
 def _for_target(own: OwnWheel, extras: Sequence[str], target: Target, cache: Path) -> list[Path]:
-    wanted = [*sorted(_requirements(own.metadata, set(extras), target)), str(target)]
+    wanted = [*sorted(requirements(own, extras, target)), str(target)]
     place = cache / hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:16]
     if (held := _held(place)) is not None:
         return held
@@ -85,21 +90,32 @@ def _chosen(own: OwnWheel, extras: Sequence[str], target: Target, options: list[
 
 
 def _complete(own: OwnWheel, extras: Sequence[str], target: Target, place: Path, options: list[str]) -> list[Path]:
-    wanted = _requirements(own.metadata, set(extras), target)
+    """Download until the target's requirements are met; the wheels that meet them, and no others."""
+    wanted = requirements(own, extras, target)
     for _ in range(_ROUNDS):
         _download(sorted(wanted), target, place, options)
-        there = sorted(place.glob("*.whl"))
-        names = {_project(path.name.partition("-")[0]) for path in there}
-        lacking = {
-            text
-            for path in there
-            for text in _requirements(_metadata(path), set(), target)
-            if _project(re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0]) not in names
-        }
+        used, lacking = _walk(wanted, {_project(path): path for path in place.glob("*.whl")}, target)
         if not lacking:
-            return there
+            return sorted(used)
         wanted |= lacking
     raise _unavailable(f"the requirements for {target} do not come to an end")
+
+
+def _walk(wanted: Iterable[str], there: dict[str, Path], target: Target) -> tuple[set[Path], set[str]]:
+    """The wheels that are needed on the target, and the requirements for which there is none."""
+    packaging = _packaging()
+    used, lacking, todo, seen = set(), set(), list(wanted), set()
+    while todo:
+        text = todo.pop()
+        requirement = packaging.Requirement(text)
+        path = there.get(_normal(requirement.name))
+        if path is None:
+            lacking.add(text)
+        elif text not in seen:
+            seen.add(text)
+            used.add(path)
+            todo += _requirements(_metadata(path), set(requirement.extras), target)
+    return used, lacking
 
 
 def _download(requirements: list[str], target: Target, place: Path, options: list[str]) -> None:
@@ -136,7 +152,11 @@ def _metadata(wheel: Path) -> str:
         return archive.read(name).decode()
 
 
-def _project(name: str) -> str:
+def _project(wheel: Path) -> str:
+    return _normal(wheel.name.partition("-")[0])
+
+
+def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

@@ -18,6 +18,7 @@ from isthmus.bundle.tool.bootstrap.volumes import Bundle
 
 MARKER = ".isthmus-bootstrap.json"
 WHEEL = re.compile(r"[A-Za-z0-9_.+!]+-[A-Za-z0-9_.+!-]+\.whl", re.ASCII)
+_BEGUN = '{"tool": null}\n'
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
@@ -49,21 +50,24 @@ def take_tool(bundle: Bundle, contents: Contents) -> Tool:
 
 def install(tool: Tool, target: Path) -> Path:
     """Make a virtual environment with the wheels, with pip where Python has it; the program's path."""
-    marker = target / MARKER
+    marker, program = target / MARKER, target / "bin" / "isthmus"
+    finished = json.dumps({"tool": tool.digest, "version": tool.version}) + "\n"
     if target.exists() and any(target.iterdir()):
         if not marker.exists():
             raise Refused(2, f"{target}: it is there already, and not made by this script; choose another --venv")
-        shutil.rmtree(target)
+        if marker.read_text() == finished and program.exists():
+            say("It is there already.")
+            return program
+        _empty(target)
     target.mkdir(parents=True, exist_ok=True)
-    marker.write_text('{"tool": null}\n')
-    program = target / "bin" / "isthmus"
+    marker.write_text(_BEGUN)
     if not _with_pip(tool, target):
         say("This Python has no pip (Debian: python3-venv); the wheels are unpacked without it.")
-        _without_pip(tool, target, program)
+        install_without_pip(tool, target, program)
     done = _run([str(program), "--version"])
     if done.returncode != 0 or tool.version not in done.stdout:
         raise Refused(5, f"it was installed and does not run:\n{done.stderr[-2000:]}")
-    marker.write_text(json.dumps({"tool": tool.digest, "version": tool.version}) + "\n")
+    marker.write_text(finished)
     return program
 
 
@@ -85,21 +89,30 @@ def _with_pip(tool: Tool, target: Path) -> bool:
     return True
 
 
-def _without_pip(tool: Tool, target: Path, program: Path) -> None:
+def install_without_pip(tool: Tool, target: Path, program: Path) -> None:
     """The same by hand. Without the module `venv` (Debian's python3-minimal) there is only a launcher."""
-    bare = [sys.executable, "-I", "-m", "venv", "--clear", "--without-pip", str(target)]
+    _empty(target)
+    bare = [sys.executable, "-I", "-m", "venv", "--without-pip", str(target)]
     if _run(bare).returncode == 0:
         packages = target / "lib" / f"python{PYTHON}" / "site-packages"
         start = f"exec {shlex.quote(str(target / 'bin' / 'python'))} -m isthmus"
     else:
         packages = target / "lib"
         start = f"PYTHONPATH={shlex.quote(str(packages))} exec {shlex.quote(sys.executable)} -s -m isthmus"
-    (target / MARKER).write_text('{"tool": null}\n')
     for wheel in tool.wheels:
         unpack_wheel(wheel, packages)
     program.parent.mkdir(exist_ok=True)
     program.write_text(f'#!/bin/sh\n{start} "$@"\n')
     program.chmod(0o755)
+
+
+def _empty(target: Path) -> None:
+    """Remove what is in it but for the marker, so that whoever comes after a power cut knows whose it is."""
+    for entry in target.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != MARKER:
+            entry.unlink()
 
 
 def unpack_wheel(wheel: Path, packages: Path) -> None:
