@@ -11,6 +11,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests.content.workplace import Workplace
+
 
 class Publisher:
     """Serves `root`; `log` has method, path and Range of every request. `cut` ends bodies early, once each."""
@@ -109,3 +111,11 @@ def publisher(tmp_path: Path) -> Iterator[Publisher]:
     yield made
     made.server.shutdown()
     made.server.server_close()
+
+
+@pytest.fixture
+def place(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Workplace:
+    directory = tmp_path / "work"
+    directory.mkdir()
+    monkeypatch.chdir(directory)
+    return Workplace(directory, capsys)

@@ -9,49 +9,16 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from isthmus.cli.main import run
 from isthmus.content import things
-from isthmus.inventory.lock import LockEntry, read_lock
 from isthmus.store import Store
 from tests.content.conftest import Publisher
+from tests.content.workplace import Workplace
 
 DATA = bytes(range(256)) * 20_000
 SHA = hashlib.sha256(DATA).hexdigest()
-
-
-class Workplace:
-    """A directory with an isthmus.yaml, in which commands are run."""
-
-    def __init__(self, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.directory = directory
-        self.capsys = capsys
-        self.lock = directory / "isthmus.lock"
-        self.store = directory / ".isthmus" / "store"
-
-    def write(self, *additions: dict[str, Any], **platform: Any) -> None:
-        document = {"platform": {"name": "p", "add": list(additions), **platform}}
-        (self.directory / "isthmus.yaml").write_text(json.dumps(document))
-
-    def run(self, *arguments: str) -> tuple[int, dict[str, Any]]:
-        self.capsys.readouterr()
-        status = run([*arguments, "--json"])
-        out = self.capsys.readouterr().out
-        return status, json.loads(out) if out else {}
-
-    def entries(self) -> dict[str, LockEntry]:
-        return {entry.name: entry for entry in read_lock(self.lock).references}
-
-
-@pytest.fixture
-def place(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Workplace:
-    directory = tmp_path / "work"
-    directory.mkdir()
-    monkeypatch.chdir(directory)
-    return Workplace(directory, capsys)
 
 
 def test_a_pinned_file_is_locked_by_its_size_and_pulled_once(place: Workplace, publisher: Publisher) -> None:

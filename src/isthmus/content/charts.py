@@ -131,7 +131,11 @@ def _find(name: str, web: Web) -> Found:
     if not isinstance(urls, list) or not urls or not isinstance(urls[0], str):
         raise UsageError("invalid-input", f"the repository says no address of {chart} {version}", where=name)
     digest = _HEX.fullmatch(str(entry.get("digest", "")))
-    return Found(urljoin(base, urls[0]), chart, version, Digest(f"sha256:{digest[1]}") if digest else None)
+    try:
+        address = urljoin(base, urls[0])
+    except ValueError as error:
+        raise UsageError("invalid-input", f"{urls[0][:200]!r} is no address", where=name) from error
+    return Found(address, chart, version, Digest(f"sha256:{digest[1]}") if digest else None)
 
 
 def _index(data: bytes, where: str) -> dict[str, Any]:

@@ -51,6 +51,7 @@ def lock_file(
     (`max_age`). Raises VerificationError, UnreachableError, UsageError (`invalid-key`…).
     """
     url = ref.name
+    web.places(url)  # which refuses what is no address
     pin = _pin(ref, addition, web, None if max_age else old)
     signed = any((addition.verify.gpg, addition.verify.minisign, addition.verify.cosign))
     fetched = _size_only(web, url, pin) if pin and pin.digest.algorithm == "sha256" and not signed else None

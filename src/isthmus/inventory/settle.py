@@ -76,9 +76,9 @@ def to_lock(inventory: Inventory, include: Iterable[str] = (), waivers: Sequence
 
 def _is_inside(name: str, site: SiteSection | None) -> bool:
     """Whether the host of a reference or an address is the site's registry, or below the site's domain."""
-    if site is None:
-        return False
     host = name.rpartition("://")[2].partition("/")[0]
+    if site is None or not host:
+        return False
     domain = site.domain.lower().strip(".")
     bare = host.lower().partition(":")[0]
     return host == site.registry.host or bool(domain and (bare == domain or bare.endswith(f".{domain}")))
