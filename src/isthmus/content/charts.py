@@ -167,11 +167,8 @@ def _verified(provenance: bytes | None, keyring: str, digest: Digest, where: str
     """Helm's provenance: a clear-signed text that lists the archive's digest (helm.sh/docs/topics/provenance)."""
     if provenance is None:
         raise VerificationError("unsigned", "the chart has no provenance file", where=where)
-    signer = vouching.verify_gpg(Path(keyring), provenance, None, where)
-    # gpgv holds for the signed part alone, so nothing before or behind it may be read.
-    text = provenance.decode("utf-8", "replace")
-    body = text.partition("-----BEGIN PGP SIGNED MESSAGE-----")[2].partition("-----BEGIN PGP SIGNATURE-----")[0]
-    if digest.hex not in {match[2] for match in _LISTED.finditer(body)}:
+    signer, text = vouching.signed_text(Path(keyring), provenance, where)
+    if digest.hex not in {match[2] for match in _LISTED.finditer(text.decode("utf-8", "replace"))}:
         raise VerificationError("digest-mismatch", "the provenance is of another archive", where=where)
     return f"gpg {signer} (provenance)"
 

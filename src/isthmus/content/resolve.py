@@ -3,7 +3,7 @@
 Not here: how each kind is resolved (`files`, `charts`, `git`, `debian`, `rpm`).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -152,15 +152,15 @@ def _without_clashes(
     entries: Sequence[LockEntry], refs: Mapping[Key, Ref]
 ) -> tuple[list[LockEntry], list[Unresolved]]:
     """Two things cannot have one name in the store, nor one path on the file server."""
-    taken: dict[str, LockEntry] = {}
+    taken: dict[str, tuple[str, LockEntry]] = {}
     good, bad = [], []
     for entry in entries:
-        places = [entry.reference]
-        if entry.serve:
-            places.append(f"path {entry.serve}")
-        other = next((taken[place] for place in places if place in taken), None)
+        places = dict(_places(entry))
+        other = next(
+            (taken[place][1] for place, what in places.items() if taken.get(place, (what,))[0] != what), None
+        )
         if other is None:
-            taken.update(dict.fromkeys(places, entry))
+            taken.update({place: (what, entry) for place, what in places.items()})
             good.append(entry)
             continue
         error = UsageError(
@@ -169,3 +169,11 @@ def _without_clashes(
         )  # fmt: skip
         bad.append(Unresolved(refs[entry.key], error))
     return good, bad
+
+
+def _places(entry: LockEntry) -> Iterator[tuple[str, str]]:
+    """Every name and path that an entry takes, and what is there; trees may have directories in common."""
+    yield entry.reference, entry.digest
+    if entry.serve:
+        for part in entry.contents:
+            yield f"/{entry.serve}" if entry.kind == "file" else f"/{entry.serve}/{part.path}", part.digest

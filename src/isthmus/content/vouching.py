@@ -106,30 +106,37 @@ def verify_gpg(keyring: Path, signature: bytes, path: Path | None, where: str) -
     `wrong-usage` where there is no gpgv).
     """
     with tempfile.TemporaryDirectory(prefix="isthmus-gpg-") as place:
-        ring, signed = Path(place, "ring.gpg"), Path(place, "signature")
-        ring.write_bytes(_dearmoured(keyring))
-        signed.write_bytes(signature)
-        command = ["gpgv", "--homedir", place, "--status-fd", "1", "--keyring", str(ring), str(signed)]
-        if path is not None:
-            command.append(str(path.absolute()))
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=False)
-        except FileNotFoundError as error:
-            raise UsageError(
-                "wrong-usage",
-                "there is no gpgv on this machine",
-                where=where,
-                hint="install gpgv (Debian) or gnupg2",
-            ) from error
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise UnreachableError("io-failed", "gpgv did not end", where=where) from error
+        signer, _ = _gpgv(Path(place), keyring, signature, path, where)
+    return signer
+
+
+def signed_text(keyring: Path, message: bytes, where: str) -> tuple[str, bytes]:
+    """The fingerprint that clear-signed a message, and exactly what it signed. Raises as `verify_gpg`."""
+    with tempfile.TemporaryDirectory(prefix="isthmus-gpg-") as place:
+        return _gpgv(Path(place), keyring, message, None, where)
+
+
+def _gpgv(place: Path, keyring: Path, signature: bytes, path: Path | None, where: str) -> tuple[str, bytes]:
+    ring, signed, plain = place / "ring.gpg", place / "signature", place / "plain"
+    ring.write_bytes(_dearmoured(keyring))
+    signed.write_bytes(signature)
+    command = ["gpgv", "--homedir", str(place), "--status-fd", "1", "--keyring", str(ring)]
+    command += [str(signed), str(path.absolute())] if path is not None else ["--output", str(plain), str(signed)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=False)
+    except FileNotFoundError as error:
+        raise UsageError(
+            "wrong-usage", "there is no gpgv on this machine", where=where, hint="install gpgv (Debian) or gnupg2"
+        ) from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UnreachableError("io-failed", "gpgv did not end", where=where) from error
     status = done.stdout.decode("utf-8", "replace")
     valid = re.search(r"^\[GNUPG:\] VALIDSIG ([0-9A-F]{40,64}) .*?([0-9A-F]{40,64})?$", status, re.MULTILINE)
     if done.returncode or valid is None:
         unknown = "NO_PUBKEY" in status
         why = "it was made with a key that is not in the keyring" if unknown else "the signature does not hold"
         raise _bad(why, where)
-    return valid[1]
+    return valid[1], plain.read_bytes() if path is None else b""
 
 
 def verify_gpg_bytes(keyring: Path, signature: bytes, data: bytes, where: str) -> str:
@@ -151,7 +158,7 @@ def _dearmoured(keyring: Path) -> bytes:
         return data
     found = bytearray()
     for block in re.findall(rb"-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n(.*?)-----END PGP", data, re.DOTALL):
-        lines = block.replace(b"\r", b"").partition(b"\n\n")[2].split(b"\n")
+        lines = (b"\n" + block.replace(b"\r", b"")).partition(b"\n\n")[2].split(b"\n")
         try:
             found += base64.b64decode(b"".join(line for line in lines if not line.startswith(b"=")), validate=True)
         except (binascii.Error, ValueError) as error:
