@@ -20,8 +20,9 @@ from isthmus.bundle.fitting import BundlePlan
 from isthmus.bundle.layout import pack_record
 from isthmus.bundle.locking import exclusive
 from isthmus.bundle.medium import io_errors, new_buffer, open_regular
+from isthmus.bundle.overlap import THREADS, WriteBehind, beside
 from isthmus.bundle.progress import Meter
-from isthmus.bundle.scan import Front, beside, scan
+from isthmus.bundle.scan import Front, scan
 from isthmus.bundle.shape import Planned, Shape, Signers, shapes_of, signers_of
 from isthmus.bundle.spans import Spans
 from isthmus.errors import UsageError, VerificationError
@@ -74,7 +75,7 @@ def pack(
     the store's bytes are not what they should be, UnreachableError `io-failed`.
     """
     place = Path(out_dir)
-    with exclusive(place, _BUSY), ThreadPoolExecutor(1, "isthmus-pack") as pool:
+    with exclusive(place, _BUSY), ThreadPoolExecutor(THREADS, "isthmus-pack") as pool:
         shapes = shapes_of(plan, signing_key)
         check_directory(place, shapes)
         packer = _Packer(plan, store, place, pool, progress)
@@ -100,7 +101,7 @@ def pack_again(
     Blobs that it shares with other volumes are hashed in the store first. Raises as `pack` does.
     """
     place = Path(out_dir)
-    with exclusive(place, _BUSY), ThreadPoolExecutor(1, "isthmus-pack") as pool:
+    with exclusive(place, _BUSY), ThreadPoolExecutor(THREADS, "isthmus-pack") as pool:
         shapes = shapes_of(plan, signing_key)
         again = shapes[number - 1]
         check_directory(place, shapes, leave_out=again.file_name)
@@ -122,7 +123,7 @@ def pack_stream(
 
     Raises as `pack` does; what went out before is then no bundle.
     """
-    with ThreadPoolExecutor(1, "isthmus-pack") as pool:
+    with ThreadPoolExecutor(THREADS, "isthmus-pack") as pool:
         packer = _Packer(plan, store, Path("-"), pool, progress)
         for shape in shapes_of(plan, signing_key):
             packer.into(stream, shape)
@@ -143,7 +144,7 @@ def pack_encrypted(
     `pack` does; UsageError `file-exists` where the directory holds a finished bundle.
     """
     place = Path(out_dir)
-    with exclusive(place, _BUSY), ThreadPoolExecutor(1, "isthmus-pack") as pool:
+    with exclusive(place, _BUSY), ThreadPoolExecutor(THREADS, "isthmus-pack") as pool:
         if (place / CHECKSUMS).exists() or any(place.glob("*.isv")):
             raise UsageError("file-exists", "it holds a bundle; pack into an empty directory", where=str(place))
         packer = _Packer(plan, store, place, pool, progress)
@@ -243,30 +244,33 @@ class _Packer:
 
     def _write(self, partial: Path, shape: Shape, front: Front) -> None:
         with _continued(partial, front.position) as file:
-            self._fill(file, shape, front)
+            behind = WriteBehind(self._pool, file.fileno())
+            try:
+                self._fill(file, shape, front, behind)
+            finally:
+                behind.finish()
 
-    def _fill(self, file: BinaryIO, shape: Shape, front: Front) -> None:
+    def _fill(self, file: BinaryIO, shape: Shape, front: Front, behind: WriteBehind | None = None) -> None:
         records = shape.records()
         self._meter.reach(self._before + front.position, shape.file_name)
         if not front.position:
             _put(file, front, shape.header)
         for record in records[len(front.checksums) :]:
-            self._record(file, front, record)
+            self._record(file, front, record, behind)
             self._meter.reach(self._before + front.position)
         _put(file, front, shape.tail(records, front.checksums))
         front.complete = True
 
-    def _record(self, file: BinaryIO, front: Front, record: Planned) -> None:
+    def _record(self, file: BinaryIO, front: Front, record: Planned, behind: WriteBehind | None) -> None:
         _put(file, front, pack_record(record.header))
         payload = hashlib.sha256()
         blob = None if record.is_whole or record.is_parity else self._spans.begin(record.header)
         for piece in self._meter.through(self._payload(record)):
-            with beside(self._pool, front.hash, piece):
-                payload.update(piece)
-                if blob is not None:
-                    blob.update(piece)
+            with beside(self._pool, piece, front.hash, payload, *([] if blob is None else [blob])):
                 file.writelines(piece[start : start + WRITE] for start in range(0, len(piece), WRITE))
             front.position += len(piece)
+            if behind is not None:
+                behind.wrote(len(piece))
         checksum = payload.digest()
         proven = record.accepts(checksum) if blob is None else self._spans.keep(record.header, blob)
         if not proven:

@@ -4,23 +4,20 @@ Not here: going on from there (`packing`).
 """
 
 import hashlib
-from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isthmus.bundle.layout import HEADER_SIZE, RECORD_HEADER_SIZE, TRAILER_SIZE, pack_record
 from isthmus.bundle.medium import MediumFile, open_regular
+from isthmus.bundle.overlap import beside
 from isthmus.bundle.shape import Planned, Shape
 from isthmus.bundle.spans import Spans
 from isthmus.errors import UsageError
 
 if TYPE_CHECKING:
     from hashlib import _Hash
-
-_WORTH_A_THREAD = 64 * 1024
 
 
 @dataclass(slots=True)
@@ -62,20 +59,6 @@ def scan(path: Path, shape: Shape, spans: Spans, pool: Executor, buffer: memoryv
     return front
 
 
-@contextmanager
-def beside(pool: Executor, digest: "_Hash", piece: memoryview) -> Iterator[None]:
-    """Hash a piece in another thread while the body runs; at once where it is too small to be worth it."""
-    if len(piece) < _WORTH_A_THREAD:
-        digest.update(piece)
-        yield
-        return
-    hashed = pool.submit(digest.update, piece)
-    try:
-        yield
-    finally:
-        hashed.result()
-
-
 def _take(
     file: MediumFile, record: Planned, front: Front, spans: Spans, pool: Executor, buffer: memoryview
 ) -> bool:
@@ -94,10 +77,8 @@ def _take(
         piece = buffer[: min(len(buffer), end - position)]
         if file.into(piece, position) != len(piece):
             return False
-        with beside(pool, whole, piece):
+        with beside(pool, piece, whole, *([] if blob is None else [blob])):
             payload.update(piece)
-            if blob is not None:
-                blob.update(piece)
     checksum = payload.digest()
     if file.at(end, TRAILER_SIZE) != checksum or not record.accepts(checksum):
         return False
