@@ -36,6 +36,8 @@ COMMANDS = {
     "pki": "Make the site's certificate authority, and certificates.",
     "configure": "Write everything that the site has to be told.",
     "check": "Prove that everything in the lock is there.",
+    "status": "Tell how old what becomes stale is.",
+    "refresh": "Bring newer databases and rules, and bundle only these.",
     "keys": "Make keys.",
     "demo": "Do a whole crossing on this machine.",
     "completion": "Print the shell completion script.",

@@ -4,6 +4,7 @@ Not here: resolving and fetching (`content`).
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,8 +102,21 @@ def pull_rest(
 
     if all(entry.in_registry for entry in entries):
         return Pulled()
-    with connect_web(base, upstreams, run.config()) as web, run.progress("fetch") as report:
-        return pull_things(entries, store, web, jobs, report)
+    with (
+        connect_web(base, upstreams, run.config()) as web,
+        _locks_store(run, store) as other,
+        run.progress("fetch") as report,
+    ):
+        return pull_things(entries, store, web, jobs, report, other)
+
+
+def _locks_store(run: Run, store: "Store") -> "AbstractContextManager[Store | None]":
+    """The store that `lock` put things into, where it is another one."""
+    from isthmus.store import Store
+
+    if run.store_path.absolute() == store.path.absolute() or not run.store_path.is_dir():
+        return nullcontext(None)
+    return Store.open(run.store_path)
 
 
 def _pinned(wanted: Sequence[Ref], registries: "Upstreams") -> tuple[list[Ref], list[Failed]]:

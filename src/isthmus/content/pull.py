@@ -14,6 +14,8 @@ from isthmus.content.fetch import fetch_known
 from isthmus.content.web import Web
 from isthmus.errors import IncompleteError
 from isthmus.inventory.lock import LockedContent, LockEntry
+from isthmus.oci import Descriptor
+from isthmus.oci.content import CHUNK
 from isthmus.progress import Meter, Progress, silent
 from isthmus.store import Store
 
@@ -28,9 +30,14 @@ class Pulled(msgspec.Struct, frozen=True):
 
 
 def pull_things(
-    entries: Sequence[LockEntry], store: Store, web: Web, jobs: int = 4, progress: Progress = silent
+    entries: Sequence[LockEntry],
+    store: Store,
+    web: Web,
+    jobs: int = 4,
+    progress: Progress = silent,
+    other: Store | None = None,
 ) -> Pulled:
-    """Bring everything that is not in a registry, and name it.
+    """Bring everything that is not in a registry, and name it; from `other`, where that has it.
 
     Raises UnreachableError, VerificationError, and IncompleteError (`missing-content`) for what only the
     machine that made the lock has; what came before stays.
@@ -39,6 +46,10 @@ def pull_things(
     wanted = [entry for entry in entries if not entry.in_registry]
     parts = {part.digest: (entry, part) for entry in wanted for part in entry.contents}
     absent = [pair for pair in parts.values() if store.blob_size(pair[1].digest) != pair[1].size]
+    if other is not None:
+        for _, part in absent:
+            _copy(other, store, part)
+        absent = [pair for pair in absent if store.blob_size(pair[1].digest) != pair[1].size]
     _refuse_lost(absent, store)
     meter = Meter(sum(part.size for _, part in absent), progress)
 
@@ -63,6 +74,17 @@ def pull_things(
         reused=len(parts) - len(absent),
         seconds=time.monotonic() - started,
     )
+
+
+def _copy(other: Store, store: Store, part: LockedContent) -> None:
+    blob = Descriptor(artifact.ANY_LAYER, part.digest, part.size)
+    if other.blob_size(part.digest) != part.size:
+        return
+    with store.write_blob("", blob) as writer, other.open_blob("", blob, writer.offset) as reader:
+        buffer = memoryview(bytearray(CHUNK))
+        while count := reader.readinto(buffer):
+            writer.write(buffer[:count])
+        writer.commit()
 
 
 def _refuse_lost(absent: Sequence[tuple[LockEntry, LockedContent]], store: Store) -> None:

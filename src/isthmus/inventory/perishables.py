@@ -44,18 +44,22 @@ _POLICIES = (
            "attacks that newer rules know are not detected"),
     Policy(re.escape(FALCO_INDEX), 30 * DAY, "the index by which falcoctl finds rules and plugins",
            "newer versions of rules and plugins are not found by name"),
+    Policy(r"deb .*", 0, "packages of the nodes' distribution",
+           "apt takes the suite's signature no longer, unless check-valid-until=no; security updates are missing"),
 )  # fmt: skip
 
 
 def policy_of(kind: Kind, name: str) -> Policy | None:
     """The policy of what becomes stale; None for what does not. Tags and digests do not matter."""
-    if kind not in ("artifact", "file"):
+    if kind not in ("artifact", "file", "packages"):
         return None
     text = name
     if kind == "artifact":
         text = name.partition("@")[0]
         head, colon, tail = text.rpartition(":")
         text = head if colon and "/" not in tail else text
+        if tail.startswith("sha256-"):
+            return None  # what cosign attached to one
     return next((policy for policy in _POLICIES if re.fullmatch(policy.pattern, text)), None)
 
 

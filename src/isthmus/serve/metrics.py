@@ -1,5 +1,6 @@
 """Counters for Prometheus (its text format 0.0.4). Not here: who is told (`app`)."""
 
+import asyncio
 import os
 import time
 from collections import Counter
@@ -7,6 +8,8 @@ from collections.abc import Iterator
 
 from aiohttp import web
 
+from isthmus.content.freshness import ages
+from isthmus.content.freshness import metrics as perishables
 from isthmus.serve.catalogue import Catalogue
 from isthmus.serve.misses import Misses
 from isthmus.serve.target import TARGET, Target
@@ -65,6 +68,7 @@ class Metrics:
             *_one("isthmus_store_free_bytes", "gauge", place.f_bavail * place.f_frsize),
             *_one("isthmus_store_changed_timestamp_seconds", "gauge", round(changed, 3)),
             *_one("isthmus_start_timestamp_seconds", "gauge", round(self._started, 3)),
+            *await asyncio.to_thread(lambda: list(perishables(ages(self._catalogue.store)))),
         ]
 
 
