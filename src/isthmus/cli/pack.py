@@ -28,6 +28,7 @@ from isthmus.bundle.policy import expiry
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options, parse_size
 from isthmus.cli.output import human_size
 from isthmus.cli.pack_tool import choose_tool
+from isthmus.cli.releasing import ReleaseOptions, release_options, write_release
 from isthmus.errors import IncompleteError, UsageError
 from isthmus.inventory.lock import LockEntry, read_lock
 from isthmus.oci import Descriptor, Platform
@@ -99,6 +100,7 @@ MEDIA: Final = {"cd": 734_003_200, "dvd": 4_695_000_000, "bd25": 24_700_000_000,
     help="Take the wheels that Isthmus needs from here.  [default: by pip, as site.tools says]",
 )
 @click.option("--name", default=None, help="The bundle's name, part of the volumes' file names.")
+@release_options
 @click.option("--dry-run", is_flag=True, help="Say what would be written; change nothing.")
 @common_options
 def command(
@@ -119,10 +121,12 @@ def command(
     tool_wheels: Path | None,
     name: str | None,
     dry_run: bool,
+    release: ReleaseOptions,
 ) -> int:
     """Write everything that must cross into volumes that fit the medium, each verifiable alone.
 
     The same store, lock and options give the same bytes. After an interruption, run the same command again.
+    For whoever approves it, release.html says what crosses, with release.json, release.csv and an SBOM.
     Isthmus itself crosses too: at the site, python3 bootstrap.py --key PUB installs it without a network.
 
     \b
@@ -132,6 +136,7 @@ def command(
       isthmus pack --out bundle/ --volume-size dvd --again 3 --sign keys/isthmus.key
       isthmus pack --out - --sign keys/isthmus.key | ssh site isthmus unpack - --store /srv/store --key isthmus.pub
       isthmus pack --out update/ --since site.receipt --receipt-key site.pub --sign keys/isthmus.key
+      isthmus pack --out bundle/ --sign keys/isthmus.key --previous old/release.json --signed-by cosign.pub
     """
     if str(out) == "-" and (run.as_json or again):
         raise UsageError("wrong-usage", "standard output is the bundle: --json and --again cannot be used with it")
@@ -192,6 +197,8 @@ def command(
                 result = pack_again(plan, number, held, out, key, report)
             else:
                 result = pack(plan, held, out, key, report)
+        place = release.directory(out, hidden=bool(sealed), again=bool(number))
+        released = write_release(run, release, place, out, plan, held, lock_path, key) if place else []
     volumes = [{"file": str(v.file), "size": v.size, "sha256": v.sha256} for v in result.volumes]
     document = {
         "bundle": result.bundle,
@@ -201,12 +208,14 @@ def command(
         "deltas": result.deltas,
         "full_bytes": result.full_bytes,
         "tool": tool.document(),
+        "release": released,
     }
     less = f", without {result.deltas} blobs that the site holds" if receipts else ""
     signed = "signed" if key else "NOT SIGNED"
     lines = [f"bundle {result.bundle[:16]}…: {len(volumes)} volumes, {human_size(result.bytes)}{less}, {signed}"]
     lines += [f"  {volume['file']}  {volume['size']} bytes" for volume in volumes]
     lines += tool.lines()
+    lines += [f"  {file}" for file in released if file.endswith(".html")]
     if str(out) == "-":
         run.note("\n".join(lines))
     else:
