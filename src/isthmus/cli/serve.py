@@ -24,6 +24,13 @@ from isthmus.inventory.mapping import Mapping, MirrorMap, parse_mapping
 @click.option("--auth", type=click.Path(path_type=Path), help="Users: an htpasswd file with bcrypt hashes.")
 @click.option("--anonymous-pull", is_flag=True, help="Reading needs no user, in spite of --auth.")
 @click.option("--audit", type=click.Path(path_type=Path), help="Append a JSON line a request to this file.")
+@click.option("--console/--no-console", default=True, show_default=True, help="Pages for people at /console/.")
+@click.option("--ca", type=click.Path(path_type=Path), help="The site's CA (PEM), for the console to offer.")
+@click.option(
+    "--lock",
+    type=click.Path(path_type=Path),
+    help="The console compares with this.  [default: STORE/isthmus.lock]",
+)
 @common_options
 def command(
     run: Run,
@@ -38,6 +45,9 @@ def command(
     auth: Path | None,
     anonymous_pull: bool,
     audit: Path | None,
+    console: bool,
+    ca: Path | None,
+    lock: Path | None,
 ) -> int:
     """Serve the store's images straight from where they are, until stopped; read-only unless told otherwise.
 
@@ -47,7 +57,8 @@ def command(
 
     A line of --auth is NAME:HASH as `htpasswd -B` writes it, and may end in the user's rights:
     NAME:HASH:r=*,rw=localhost/team/*. Certificate, key and users are read again when they change. For
-    monitoring there are /healthz, /readyz and /metrics.
+    monitoring there are /healthz, /readyz and /metrics, and for people /console/: what is held and what is
+    missing, how to pull it, and how to set up nodes.
 
     \b
     Examples:
@@ -70,6 +81,8 @@ def command(
         if files_address:
             run.note(f"Serving {where / 'files'} at {scheme}://{files_address}")
         run.note(f"Serving {where} at {scheme}://{address}; Ctrl-C stops.")
+        if console:
+            run.note(f"The console is at {scheme}://{address}/console/")
 
     options = Listen(
         host,
@@ -81,6 +94,9 @@ def command(
         anonymous_pull=anonymous_pull,
         audit=audit,
         files=split_address(files) if files else None,
+        console=console,
+        ca=ca,
+        lock=lock,
     )
     serve_forever(where, names, options, ready=ready)
     return 0

@@ -51,6 +51,15 @@ class Access:
         self._checking = asyncio.Semaphore(2)
         self._waiting = 0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether reading needs no user."""
+        return self._anonymous_pull
+
+    async def log_in(self, request: web.Request, name: str, password: str) -> User:
+        """The user whose password that is. Raises RefusedError (401, or 429 where too many wait)."""
+        return await self._checked(request, name, password)
+
     async def caller(self, request: web.Request) -> Caller:
         """Who asks. Raises RefusedError (401) where that does not hold."""
         scheme, _, value = request.headers.get("Authorization", "").partition(" ")

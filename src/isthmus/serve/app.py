@@ -76,6 +76,12 @@ def create_app(
     if access is not None:
         app.router.add_get(TOKEN_PATH, access.issue)
         app.router.add_post(TOKEN_PATH, access.issue)
+    if listen.console:
+        from isthmus.serve.console import add_console, make_parts
+
+        pushes = writer.pushes if writer is not None else None
+        parts = make_parts(catalogue, misses, mapping, listen, access=access, users=users, pushes=pushes)
+        add_console(app, parts)
     app.on_response_prepare.append(_common_headers)
     return app
 
@@ -150,9 +156,7 @@ def _missing(catalogue: Catalogue, misses: Misses, access: Access | None) -> _Ha
         if access is not None:
             caller = request[CALLER] = await access.caller(request)
             access.check_someone(request, caller)
-        for wanted in misses.wanted():
-            if await catalogue.has(wanted.asked, wanted.namespace, wanted.digest, wanted.tag):
-                misses.forget(wanted)
+        await misses.forget_found(catalogue)
         return json_answer(misses.document())
 
     return handler

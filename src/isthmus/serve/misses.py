@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from isthmus.oci import Digest
+from isthmus.serve.catalogue import Catalogue
 from isthmus.serve.target import Kind
 
 LIMIT = 10_000
@@ -29,6 +30,7 @@ class _Count:
     first: float
     last: float
     count: int = 0
+    by: str = ""
 
 
 class Misses:
@@ -39,8 +41,8 @@ class Misses:
         self._overflow = 0
         self.total = 0
 
-    def add(self, wanted: Wanted) -> None:
-        """Something was asked for in vain."""
+    def add(self, wanted: Wanted, by: str = "") -> None:
+        """Something was asked for in vain, by a user or from an address."""
         self.total += 1
         now = time.time()
         found = self._counts.get(wanted)
@@ -51,10 +53,17 @@ class Misses:
             found = self._counts[wanted] = _Count(first=now, last=now)
         found.last = now
         found.count += 1
+        found.by = by
 
     def forget(self, wanted: Wanted) -> None:
         """It is there now; what was missed before a bundle came in is no longer missing."""
         self._counts.pop(wanted, None)
+
+    async def forget_found(self, catalogue: Catalogue) -> None:
+        """Forget what came in since it was asked for."""
+        for wanted in self.wanted():
+            if await catalogue.has(wanted.asked, wanted.namespace, wanted.digest, wanted.tag):
+                self.forget(wanted)
 
     def wanted(self) -> tuple[Wanted, ...]:
         """Everything missed so far, sorted."""
@@ -70,6 +79,7 @@ class Misses:
                 "count": count.count,
                 "first": _time(count.first),
                 "last": _time(count.last),
+                "by": count.by,
             }
             for wanted, count in sorted(self._counts.items())
         ]

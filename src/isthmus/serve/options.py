@@ -11,6 +11,7 @@ class Listen:
     `writable`: pushes are taken. `auth`: a file of users (`serve.users`); without one, everybody may do
     everything that the server does. `anonymous_pull`: reading needs no user all the same. `audit`: a file of
     JSON lines. `files`: host and port of the file server, if there is to be one.
+    `console`: pages for people; `ca`, the site's CA (PEM), and `lock` are what they offer and compare with.
     """
 
     host: str = "127.0.0.1"
@@ -22,3 +23,6 @@ class Listen:
     anonymous_pull: bool = False
     audit: Path | None = None
     files: tuple[str, int] | None = None
+    console: bool = True
+    ca: Path | None = None
+    lock: Path | None = None

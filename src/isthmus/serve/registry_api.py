@@ -12,7 +12,7 @@ from aiohttp import web
 from isthmus.errors import IncompleteError
 from isthmus.oci import Descriptor
 from isthmus.oci.descriptor import OCI_INDEX
-from isthmus.serve.access import CALLER, Access
+from isthmus.serve.access import CALLER, Access, Caller
 from isthmus.serve.answers import RefusedError, json_answer
 from isthmus.serve.catalogue import Catalogue
 from isthmus.serve.misses import Misses, Wanted
@@ -160,8 +160,16 @@ class RegistryApi:
         elif target.tag:
             name = f"{original}:{target.tag}"
         if self._writer is None or request.method == "GET":  # who pushes asks by HEAD what is there already
-            self._misses.add(Wanted(name, target.kind, target.name, namespace, target.digest, target.tag))
+            wanted = Wanted(name, target.kind, target.name, namespace, target.digest, target.tag)
+            self._misses.add(wanted, _who(request))
         return RefusedError(404, code, f"{name} was not carried here")
+
+
+def _who(request: web.Request) -> str:
+    """Who asks, for people: a user and where from."""
+    caller: Caller | None = request.get(CALLER)
+    name = caller.name if caller else ""
+    return f"{name} ({request.remote})" if name else request.remote or ""
 
 
 def _namespace(request: web.Request) -> str | None:

@@ -22,6 +22,7 @@ from isthmus.serve.answers import RefusedError
 from isthmus.serve.bodies import pieces
 from isthmus.serve.catalogue import Catalogue
 from isthmus.serve.links import Links
+from isthmus.serve.pushes import Pushes
 from isthmus.serve.target import Target, checked_digest, checked_name
 from isthmus.store import Running, Upload
 
@@ -41,6 +42,7 @@ class Uploads:
         self._store = catalogue.store
         self._links = links
         self._running: OrderedDict[str, Running] = OrderedDict()
+        self.pushes = Pushes()
 
     async def begin(self, request: web.Request, target: Target, repository: str) -> web.Response:
         """POST: mount a blob, take one whole, or open an upload."""
@@ -52,16 +54,19 @@ class Uploads:
         session = os.urandom(16).hex()
         file = _file(repository, session)
         await asyncio.to_thread(self._store.begin_upload, file)
+        self.pushes.begin(file, repository, _who(request))
         if wanted is None:
             self._remember(file, Running(_algorithm(request)))
             return _accepted(target.name, session, 0)
         with await self._hold(file, Running(wanted.algorithm)) as upload:
             try:
-                await self._append(request, upload)
+                await self._append(request, upload, file)
                 await asyncio.to_thread(self._finish, upload, repository, wanted)
             except BaseException:
                 await asyncio.to_thread(upload.remove)  # nobody knows of this session
                 raise
+            finally:
+                self.pushes.end(file)
         return _created(target.name, wanted)
 
     async def status(self, _request: web.Request, target: Target, repository: str) -> web.Response:
@@ -74,7 +79,7 @@ class Uploads:
         with await self._hold(file) as upload:
             _check_range(request, target, upload.size)
             try:
-                await self._append(request, upload)
+                await self._append(request, upload, file)
             finally:
                 self._remember(file, upload.running)
             return _accepted(target.name, target.session, upload.size)
@@ -88,11 +93,12 @@ class Uploads:
                 upload.running = Running(wanted.algorithm)
             _check_range(request, target, upload.size)
             try:
-                await self._append(request, upload)
+                await self._append(request, upload, file)
             finally:
                 self._remember(file, upload.running)
             await asyncio.to_thread(self._finish, upload, repository, wanted)
         self._running.pop(file, None)
+        self.pushes.end(file)
         return _created(target.name, wanted)
 
     async def cancel(self, _request: web.Request, target: Target, repository: str) -> web.Response:
@@ -101,6 +107,7 @@ class Uploads:
         with await self._hold(file) as upload:
             await asyncio.to_thread(upload.remove)
         self._running.pop(file, None)
+        self.pushes.end(file)
         return web.Response(status=204)
 
     async def _mount(self, request: web.Request, digest: Digest, repository: str) -> bool:
@@ -147,19 +154,22 @@ class Uploads:
         while len(self._running) > _RUNNING:
             self._running.popitem(last=False)
 
-    async def _append(self, request: web.Request, upload: Upload) -> None:
+    async def _append(self, request: web.Request, upload: Upload, file: str) -> None:
         """Write one piece while the next one comes. What came is kept, even where the rest does not."""
         writing: asyncio.Future[None] | None = None
+        expected = upload.size + request.content_length if request.content_length else 0
         try:
             async for piece in pieces(request):
                 if writing is not None:
                     await writing
                 if _free(self._store.path) - len(piece) < MIN_FREE:
                     raise RefusedError(507, "SIZE_INVALID", "there is no room for more")
+                self.pushes.reach(file, upload.size, expected)
                 writing = asyncio.ensure_future(asyncio.to_thread(upload.write, piece))
         finally:
             if writing is not None:
                 await writing
+            self.pushes.reach(file, upload.size)
 
     def _finish(self, upload: Upload, repository: str, digest: Digest) -> None:
         try:
@@ -170,6 +180,11 @@ class Uploads:
         self._links.remove(repository, [digest], "hidden")
         self._links.add(repository, digest, "blob")
         upload.publish(digest)
+
+
+def _who(request: web.Request) -> str:
+    caller = request.get(CALLER)
+    return (caller.name if caller else "") or request.remote or ""
 
 
 def _free(path: Path) -> int:

@@ -40,6 +40,7 @@ class Writer:
         self._pushing = Pushing(catalogue.store, links)
         self._in_use: list[frozenset[Digest]] = []  # by pushes of manifests that are not named yet
         uploads = Uploads(catalogue, links, access)
+        self.pushes = uploads.pushes
         self._handlers: dict[tuple[str, str], _Handler] = {
             ("POST", "uploads"): uploads.begin,
             ("GET", "upload"): uploads.status,

@@ -1,0 +1,52 @@
+"""Which uploads of this process are under way, for people to look at. Used on the event loop; decides nothing."""
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+LIMIT = 1024
+"""Uploads that are remembered."""
+
+IDLE = 300.0
+"""Seconds after which an upload that nobody writes to is no longer shown as under way."""
+
+
+@dataclass
+class Push:
+    """One upload. `repository` is its full name, `total` bytes are expected, 0 where that is not known yet."""
+
+    repository: str
+    by: str
+    started: float
+    changed: float
+    done: int = 0
+    total: int = 0
+
+
+class Pushes:
+    """What is being pushed, by the name of the upload's file."""
+
+    def __init__(self) -> None:
+        self._pushes: OrderedDict[str, Push] = OrderedDict()
+
+    def begin(self, file: str, repository: str, by: str) -> None:
+        """An upload was opened."""
+        now = time.time()
+        self._pushes[file] = Push(repository, by, now, now)
+        while len(self._pushes) > LIMIT:
+            self._pushes.popitem(last=False)
+
+    def reach(self, file: str, done: int, total: int = 0) -> None:
+        """Bytes came."""
+        push = self._pushes.get(file)
+        if push is not None:
+            push.done, push.total, push.changed = done, max(total, push.total), time.time()
+
+    def end(self, file: str) -> None:
+        """It is a blob now, or was given up."""
+        self._pushes.pop(file, None)
+
+    def under_way(self) -> tuple[Push, ...]:
+        """Those that somebody writes to, the oldest first."""
+        now = time.time()
+        return tuple(push for push in self._pushes.values() if now - push.changed < IDLE)
