@@ -21,13 +21,12 @@ from isthmus.bundle.layout import pack_record
 from isthmus.bundle.locking import exclusive
 from isthmus.bundle.medium import io_errors, new_buffer, open_regular
 from isthmus.bundle.overlap import THREADS, WriteBehind, beside
-from isthmus.bundle.progress import Meter
 from isthmus.bundle.scan import Front, scan
 from isthmus.bundle.shape import Planned, Shape, Signers, shapes_of, signers_of
 from isthmus.bundle.spans import Spans
 from isthmus.errors import UsageError, VerificationError
 from isthmus.oci import Descriptor
-from isthmus.progress import Progress
+from isthmus.progress import Meter, Progress, silent
 from isthmus.store import Store
 from isthmus.store.files import WRITE
 
@@ -172,7 +171,7 @@ class _Packer:
         self._store = store
         self._place = place
         self._pool = pool
-        self._meter = Meter(progress, plan.size)
+        self._meter = Meter(plan.size, progress or silent)
         self._spans = Spans()
         self._buffer = new_buffer()
         self._unproven: list[tuple[Path, Path]] = []

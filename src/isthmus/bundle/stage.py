@@ -14,10 +14,10 @@ from isthmus.bundle.layout import Kind, RecordHeader
 from isthmus.bundle.manifest import BundleManifest, Segment
 from isthmus.bundle.medium import MediumFile, failed, new_buffer, open_regular, write_file
 from isthmus.bundle.problems import Problem
-from isthmus.bundle.progress import Meter
 from isthmus.bundle.verifying import DamageReport
 from isthmus.bundle.volume import Readable, Record, Volume, payload
 from isthmus.errors import UsageError, VerificationError
+from isthmus.progress import Meter
 from isthmus.store import Staging, Store
 
 _PARITY = "parity"

@@ -24,13 +24,12 @@ from isthmus.bundle.medium import failed
 from isthmus.bundle.mending import keep_parity, mend
 from isthmus.bundle.policy import Gate, Policy, gate
 from isthmus.bundle.problems import MissingVolume, Problem, error_for
-from isthmus.bundle.progress import Meter
 from isthmus.bundle.stage import Stage, payload_bytes, stage_volumes
 from isthmus.bundle.volume import Contents
 from isthmus.bundle.volumeset import VolumeSet, gather
 from isthmus.bundle.waiting import NotedProgress
 from isthmus.errors import IncompleteError, UsageError
-from isthmus.progress import Progress
+from isthmus.progress import Meter, Progress
 from isthmus.store import Staging, Store, StoredReference
 from isthmus.store.index import named_entry
 
@@ -144,7 +143,7 @@ def _staged(
     place = staging_directory(store_path, bundle_id(contents.raw).hex())
     with exclusive(place, "another process unpacks this bundle into this store", _LOCK):
         noted = NotedProgress(place, manifest.name, manifest.total_bytes(), progress)
-        yield Stage(Staging(place, durable=durable), held, manifest, Meter(noted, total))
+        yield Stage(Staging(place, durable=durable), held, manifest, Meter(total, noted))
     if not place.exists():
         with suppress(OSError):
             place.parent.rmdir()

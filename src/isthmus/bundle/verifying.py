@@ -13,12 +13,11 @@ from isthmus.bundle.keys import PublicKey
 from isthmus.bundle.layout import Kind
 from isthmus.bundle.medium import new_buffer, open_regular
 from isthmus.bundle.problems import MissingVolume, Problem, error_for
-from isthmus.bundle.progress import Meter
 from isthmus.bundle.spans import Spans
 from isthmus.bundle.volume import Readable, Record, Volume, payload
 from isthmus.bundle.volumeset import VolumeSet, gather
 from isthmus.errors import IsthmusError, UsageError, VerificationError
-from isthmus.progress import Progress
+from isthmus.progress import Meter, Progress, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ def verify_stream(
     from isthmus.bundle.streaming import read_stream, start_stream
 
     file, first, known = start_stream(source, "-", public_keys)
-    meter = Meter(progress, first.manifest.total_bytes())
+    meter = Meter(first.manifest.total_bytes(), progress or silent)
     buffer, spans = new_buffer(), Spans()
 
     def take(source: Readable, record: Record) -> None:
@@ -123,7 +122,7 @@ def _result(given: VolumeSet, damaged: list[Problem], repairable: bool) -> Verif
 
 
 def _read_all(given: VolumeSet, progress: Progress | None) -> tuple[list[Problem], set[int]]:
-    meter = Meter(progress, sum(volume.header.size for volume in given.in_order))
+    meter = Meter(sum(volume.header.size for volume in given.in_order), progress or silent)
     done = 0
     buffer, spans = new_buffer(), Spans()
     problems: list[Problem] = []

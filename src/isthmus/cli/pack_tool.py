@@ -1,15 +1,18 @@
 """How `pack` has Isthmus itself carried: which wheels, from where, what is said. Not here: the options."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isthmus.bundle import BundleReference, PackResult, SigningKey, pack, plan_bundle
 from isthmus.bundle.companions import for_operator, for_tool_alone
 from isthmus.bundle.fitting import Companions, nothing_beside
-from isthmus.bundle.tool import CarriedTool, Target, bootstrap_digest, carry_tool, held_tool
 from isthmus.cli.command import Run
 from isthmus.store import Store
+
+if TYPE_CHECKING:
+    from isthmus.bundle.tool import CarriedTool
 
 TOOL_DIRECTORY = "tool"
 """Where the tool is beside an encrypted bundle: readable, since nothing could read it otherwise."""
@@ -19,7 +22,7 @@ TOOL_DIRECTORY = "tool"
 class ToolChoice:
     """Whether and how Isthmus is carried. Beside an encrypted bundle in files, it is a small bundle of its own."""
 
-    tool: CarriedTool | None
+    tool: "CarriedTool | None"
     encrypted: bool
     streamed: bool
 
@@ -45,14 +48,20 @@ class ToolChoice:
 
     def document(self) -> dict[str, Any] | None:
         """For `--json`: the version, and the checksum of the script that the site must be told."""
-        return {"version": self.tool.version, "bootstrap_sha256": bootstrap_digest()} if self.tool else None
+        if self.tool is None:
+            return None
+        return {"version": self.tool.version, "bootstrap_sha256": self._digest(self.tool)}
+
+    @staticmethod
+    def _digest(tool: "CarriedTool") -> str:
+        return hashlib.sha256(tool.bootstrap).hexdigest()
 
     def lines(self) -> list[str]:
         """For people."""
         if self.tool is None:
             return []
         return [f"  Isthmus {self.tool.version} crosses too; tell the site that bootstrap.py has the SHA-256",
-                f"  {bootstrap_digest()}"]  # fmt: skip
+                f"  {self._digest(self.tool)}"]  # fmt: skip
 
 
 def choose_tool(
@@ -65,6 +74,7 @@ def choose_tool(
     if no_tool:
         return ToolChoice(None, encrypted, streamed)
     config = run.config()
+    from isthmus.bundle.tool import Target, carry_tool, held_tool
     from isthmus.inventory.site_config import ToolsSection
 
     wanted = config.site.tools if config else ToolsSection()
