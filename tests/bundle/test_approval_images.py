@@ -10,7 +10,10 @@ from isthmus.bundle import (
     BundleReference,
     Demands,
     SignedBy,
+    generate_keys,
     held_by_all,
+    load_policy,
+    load_private_key,
     make_receipt,
     pack,
     plan_bundle,
@@ -122,3 +125,18 @@ def test_several_keys_in_one_file_stand_for_one_another(source: Store, signer: S
 def test_attestations_need_keys() -> None:
     with pytest.raises(UsageError, match="require-signed-by"):
         require_sense(Demands(attested=(Attested("spdx"),)))
+
+
+def test_a_policy_asks_for_signed_images_and_is_pinned(source: Store, signer: Signer, tmp_path: Path) -> None:
+    maker = generate_keys(tmp_path, "maker")
+    (tmp_path / "cosign.pub").write_bytes(signer.pem)
+    rule = "images: [{key: cosign.pub, pattern: 'x.example/*'}]"
+    (tmp_path / "policy.yaml").write_text(f"keys: [maker.pub]\n{rule}\n")
+    put_image(source, "other.example/a", "1", [b"o"])
+    signer.simple(source, "x.example/a", put_image(source, "x.example/a", "1", [b"a"]))
+    pack(plan_bundle(source), source, tmp_path / "one", load_private_key(maker.private))
+    unpack([tmp_path / "one"], tmp_path / "site", policy=load_policy(tmp_path / "policy.yaml"))
+    put_image(source, "x.example/b", "1", [b"b"])
+    pack(plan_bundle(source), source, tmp_path / "two", load_private_key(maker.private))
+    with pytest.raises(VerificationError, match=r"x\.example/b:1"):
+        unpack([tmp_path / "two"], tmp_path / "site")

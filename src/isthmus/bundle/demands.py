@@ -18,7 +18,15 @@ from isthmus.bundle.shelf import BundleShelf
 from isthmus.bundle.stage import Stage
 from isthmus.errors import IsthmusError, UsageError, VerificationError
 from isthmus.oci import Manifest, Reference
-from isthmus.oci.cosign import Claim, VerifyingKey, claims_about, is_attachment, is_image, predicate_type
+from isthmus.oci.cosign import (
+    Claim,
+    VerifyingKey,
+    claims_about,
+    is_attachment,
+    is_image,
+    parse_keys,
+    predicate_type,
+)
 
 
 class SignedBy(msgspec.Struct, frozen=True):
@@ -79,11 +87,14 @@ def _not_approved(why: str, faults: Sequence[str]) -> VerificationError:
     return VerificationError("not-approved", why, hint=hint, items=faults)
 
 
-def check_images(demands: Demands, stage: Stage) -> None:
-    """Look at the signatures of every image of a whole staged bundle.
+def check_images(demands: Demands, stage: Stage, policy: Policy | None = None) -> None:
+    """Look at the signatures of every image of a whole staged bundle, as the policy asks too.
 
     Raises VerificationError `image-unsigned`, whose items name every image and what it lacks.
     """
+    rules = policy.images if policy else ()
+    pinned = tuple(SignedBy(parse_keys(rule.pem.encode(), "policy"), rule.pattern) for rule in rules)
+    demands = msgspec.structs.replace(demands, signed=(*demands.signed, *pinned))
     if not demands.signed and not demands.attested:
         return
     shelf = BundleShelf(stage.manifest, stage.path_of)

@@ -20,12 +20,20 @@ from isthmus.bundle.manifest import Size, bundle_id
 from isthmus.bundle.medium import open_regular
 from isthmus.bundle.volume import Contents
 from isthmus.errors import UsageError, VerificationError
+from isthmus.oci.cosign import parse_keys
 
 _FORMAT: Final = "isthmus-trust"
 _MAX_FILE: Final = 1024 * 1024
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 _Hex32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class ImageRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Images whose name fits the pattern must be signed by one of the keys in this PEM text; all, without one."""
+
+    pem: str
+    pattern: str = ""
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,6 +45,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     require_expiry: bool = False
     approvers: tuple[_Hex32, ...] = ()
     approvals: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
+    images: tuple[ImageRule, ...] = ()
 
     @property
     def approver_keys(self) -> tuple[PublicKey, ...]:
@@ -49,6 +58,11 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(PublicKey(bytes.fromhex(key)) for key in self.keys)
 
 
+class _ImageFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    key: str
+    pattern: str = ""
+
+
 class _PolicyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=64)]
     threshold: Annotated[int, msgspec.Meta(ge=1, le=8)] = 1
@@ -56,6 +70,7 @@ class _PolicyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     require_expiry: bool = False
     approvers: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)] = ()
     approvals: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
+    images: Annotated[tuple[_ImageFile, ...], msgspec.Meta(max_length=64)] = ()
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -76,7 +91,8 @@ class _State(msgspec.Struct, frozen=True):
 def load_policy(path: str | os.PathLike[str]) -> Policy:
     """A policy file: YAML with `keys` (files beside it), `threshold`, `require_sequence`, `require_expiry`.
 
-    `approvers` are key files too, of which `approvals` (1, unless said) must have approved a bundle.
+    `approvers` are key files too, of which `approvals` (1, unless said) must have approved a bundle. `images` are
+    pairs of cosign's `key` and `pattern`.
 
     Raises UsageError `file-not-found`, `invalid-config`, `invalid-key`.
     """
@@ -94,7 +110,22 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     if approvals > len(approvers):
         why = f"it asks for {approvals} approvals, and there are {len(approvers)} different approvers"
         raise UsageError("invalid-config", why, where=str(place))
-    return Policy(tuple(keys), found.threshold, found.require_sequence, found.require_expiry, approvers, approvals)
+    return Policy(
+        tuple(keys),
+        found.threshold,
+        found.require_sequence,
+        found.require_expiry,
+        approvers,
+        approvals,
+        tuple(_image_rule(place.parent / each.key, each.pattern) for each in found.images),
+    )
+
+
+def _image_rule(path: Path, pattern: str) -> ImageRule:
+    """A rule with the keys themselves, since the policy is pinned without its files."""
+    pem = _read(path)
+    parse_keys(pem, str(path))
+    return ImageRule(pem.decode("ascii", "replace"), pattern)
 
 
 @dataclass(frozen=True, slots=True)

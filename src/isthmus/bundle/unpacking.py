@@ -173,7 +173,7 @@ def _finish(
     store = held_by(store_path)
     require_held(manifest, store, store_path, hashed=True)
     verify_reused(manifest, store, stage.staging, store_path)
-    check_images(demands, stage)
+    check_images(demands, stage, guard.policy)
     assert given.contents is not None
     guard.record(given.contents, verified=given.signed_by is not None)
     moved = _publish(store_path, manifest, stage.staging, durable=durable)
