@@ -24,11 +24,16 @@ NAMES = (
     "xpkg.crossplane.io/crossplane/crossplane:v2.0.2",
     "docker.io/opensearchproject/opensearch:2.19.4",
 )
+DATABASES = ("trivy-db:2", "trivy-java-db:1")
+PLUGIN = "https://artifacts.opensearch.org/releases/plugins/repository-s3/2.19.4/repository-s3-2.19.4.zip"
 
 
 def entries() -> tuple[LockEntry, ...]:
     digest = Digest("sha256:" + "0" * 64)
-    return tuple(LockEntry(kind="image", name=name, digest=digest, size=1) for name in NAMES)
+    held = [LockEntry(kind="image", name=name, digest=digest, size=1) for name in NAMES]
+    held += [LockEntry(kind="artifact", name=f"ghcr.io/aquasecurity/{name}", digest=digest) for name in DATABASES]
+    held.append(LockEntry(kind="file", name=PLUGIN, digest=digest, serve="opensearch/repository-s3-2.19.4.zip"))
+    return tuple(held)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from isthmus.cli.command import DEFAULT_LOCK, Run, common_options
 from isthmus.cli.siting import site_options, site_registry
 from isthmus.errors import UnreachableError, UsageError
 from isthmus.inventory.lock import read_lock
-from isthmus.site.parts import PARTS, configure_parts
+from isthmus.site.parts import PARTS, configure_parts, unwaived
 
 if TYPE_CHECKING:
     from isthmus.inventory.config import Config
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("configure")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The directory to write to.")
+@click.option("--out", type=click.Path(path_type=Path), help="The directory to write to.")
 @click.option("--only", multiple=True, type=click.Choice(list(PARTS)), help="Write only this. Repeatable.")
 @click.option(
     "--lock",
@@ -29,16 +29,23 @@ if TYPE_CHECKING:
 )
 @click.option("--ca", help="Where the nodes have the certificate of the site's CA.")
 @click.option("--insecure", is_flag=True, help="Let the nodes not verify the registry's certificate.")
+@click.option(
+    "--check",
+    "only_check",
+    is_flag=True,
+    help="Write nothing; say what is open in Compliant Kubernetes' configuration as it is, or as OUT has it.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be written; change nothing.")
 @site_options
 @common_options
 def command(
     run: Run,
-    out: Path,
+    out: Path | None,
     only: tuple[str, ...],
     lock_path: Path,
     ca: str | None,
     insecure: bool,
+    only_check: bool,
     dry_run: bool,
     registry: str | None,
     mapping: str | None,
@@ -54,10 +61,15 @@ def command(
     Examples:
       isthmus configure --registry https://registry.site.internal --ca /etc/pki/site.pem --out site/
       isthmus configure --out site/ --only containerd --dry-run
+      isthmus configure --check --out site/
     """
     from isthmus.site.output import write_files
 
     site = _site(run, lock_path, registry, mapping, prefix, ca, insecure)
+    if only_check:
+        return _check(run, site, out)
+    if out is None:
+        raise UsageError("wrong-usage", "there is no directory to write to", hint="give --out DIR, or --check")
     parts = configure_parts(site, only)
     files = write_files((file for part in parts.values() for file in part.files), out, dry_run=dry_run)
     decisions = [decision for part in parts.values() for decision in part.decisions]
@@ -68,6 +80,26 @@ def command(
         for path in files:
             click.echo(f"{verb} {path}")
         _show_rest(parts, decisions)
+
+    run.emit(document, show)
+    return 3 if decisions else 0
+
+
+def _check(run: Run, site: "Site", out: Path | None) -> int:
+    from isthmus.site.ck8s.composed import is_wanted
+    from isthmus.site.ck8s.part import check
+
+    parts = configure_parts(site, [name for name in PARTS if name != "ck8s"])
+    decisions = [decision for part in parts.values() for decision in part.decisions]
+    if is_wanted(site):
+        written = str(out / "ck8s") if out is not None else ""
+        decisions += unwaived("ck8s", check(site, written), site.config.platform.waive)
+    document = {"files": [], "decisions": [_shown(decision) for decision in decisions]}
+
+    def show() -> None:
+        if not decisions:
+            click.echo("nothing is open")
+        _show_rest({}, decisions)
 
     run.emit(document, show)
     return 3 if decisions else 0
@@ -98,6 +130,7 @@ def _site(
         ca_path=on_nodes,
         ca=certificate,
         skip_verify=insecure,
+        base=str(run.file.parent) if run.file else "",
     )
     if not site.references:
         raise UsageError("invalid-lock", "the lock names no image", where=str(lock_path))

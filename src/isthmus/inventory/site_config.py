@@ -76,6 +76,22 @@ class NodesSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     addresses: tuple[str, ...] = ()
 
 
+class Ck8sAdmins(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Who administers the platform."""
+
+    users: Annotated[tuple[str, ...], Meta(description="as the identity provider names them")] = ()
+    groups: tuple[str, ...] = ()
+    domains: Annotated[tuple[str, ...], Meta(description="mail domains that may sign in to Grafana")] = ()
+
+
+class Ck8sDevelopers(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Who uses the workload cluster, and where."""
+
+    namespaces: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
 class Ck8sSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The configuration of Compliant Kubernetes that `configure` writes for."""
 
@@ -87,6 +103,11 @@ class Ck8sSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     ops_domain: HostName | None = None
     installer: Literal["kubespray", "capi", "none"] = "kubespray"
     provider: str = "baremetal"
+    admins: Ck8sAdmins = Ck8sAdmins()
+    developers: Ck8sDevelopers = Ck8sDevelopers()
+    falco_artifacts: Annotated[
+        bool, Meta(description="let falcoctl install rules from the site instead of taking those of Falco's image")
+    ] = False
     static_login: Annotated[bool, Meta(description="let Dex sign in a static user, for a demonstration")] = False
     values: Annotated[
         dict[str, dict[str, Any]],
@@ -135,7 +156,9 @@ class ReceiverSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
     name: str
     email: Annotated[str, Meta(description="address that mail goes to")] = ""
     webhook: HttpUrl | None = None
-    syslog: Annotated[str, Meta(description="[udp://|tcp://]HOST[:PORT]; through a bridge that is written, too")] = ""
+    syslog: Annotated[
+        str, Meta(description="[udp://|tcp://]HOST[:PORT]; through a bridge that is written, too")
+    ] = ""
     smarthost: Annotated[str, Meta(description="HOST:PORT of the mail server")] = ""
     sender: Annotated[str, Meta(description="address that mail comes from")] = ""
     auth: Secret | None = None
@@ -148,6 +171,9 @@ class AlertsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     """Where alerts go."""
 
     to: Annotated[str, Meta(description="name of the receiver of everything; the first where it is empty")] = ""
+    bridge: Annotated[
+        HttpUrl | None, Meta(description="where the bridge to syslog runs; beside the file server where not given")
+    ] = None
     receivers: tuple[ReceiverSection, ...] = ()
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from isthmus.inventory.site_config import SiteSection
+from isthmus.site.alerts.address import bridge_url
 from isthmus.site.plan import Decision, Site
 
 _PORTS = {"http": 80, "https": 443}
@@ -119,20 +120,23 @@ def _servers(site: Site) -> Iterator[Server]:
             port,
             key="site.identity.addresses",
         )
+    yield from _receivers(section)
+
+
+def _receivers(section: SiteSection) -> Iterator[Server]:
+    """What Alertmanager speaks to: for syslog that is the bridge, which speaks to the listener itself."""
+    if any(receiver.syslog for receiver in section.alerts.receivers):
+        host, port = host_and_port(bridge_url(section))
+        given = (section.files.address,) if host == section.files.host else ()
+        if host != "127.0.0.1":
+            yield Server("alerts-bridge", host, _known(section, host, given), port, key="site.files.address")
     for receiver in section.alerts.receivers:
-        target = receiver.webhook or receiver.syslog or receiver.smarthost
+        target = receiver.webhook or receiver.smarthost
         if target:
-            host, port = host_and_port(target, 514 if receiver.syslog else 25)
-            over_udp = receiver.syslog and not receiver.syslog.startswith("tcp://")
+            host, port = host_and_port(target, 25)
             found = _known(section, host, receiver.addresses)
-            yield Server(
-                f"alerts-{receiver.name}",
-                host,
-                found,
-                port,
-                "udp" if over_udp else "tcp",
-                key=f"site.alerts.receivers.{receiver.name}.addresses",
-            )
+            key = f"site.alerts.receivers.{receiver.name}.addresses"
+            yield Server(f"alerts-{receiver.name}", host, found, port, key=key)
 
 
 def _known(section: SiteSection, name: str, given: Iterable[str]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ The CA's key is never copied into a generated file: the script gives it to the A
 authority keeps it. Not here: Compliant Kubernetes, which has a place of its own for issuers (`ck8s`).
 """
 
+import os
 from typing import Any
 
 from isthmus.site.output import OutputFile
@@ -25,7 +26,7 @@ def configure(site: Site) -> Part:
         OutputFile(
             "cert-manager/issuer.yaml", yaml_text(cluster_issuer(site), "kubectl apply -f issuer.yaml").encode()
         ),
-        OutputFile("cert-manager/create-secret.sh", _script(section.pki.directory).encode()),
+        OutputFile("cert-manager/create-secret.sh", _script(os.path.basename(section.pki.directory)).encode()),
         OutputFile(
             "cert-manager/values.yaml",
             yaml_text(

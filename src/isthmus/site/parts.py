@@ -4,11 +4,13 @@ To add one, write a module with `configure(site: Site) -> Part` and give it a li
 """
 
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import cast
 
-from isthmus.site.plan import Part, Site
+from isthmus.inventory.config import Waiver
+from isthmus.site.plan import Decision, Part, Site
 
 PARTS: dict[str, str] = {
     "containerd": "isthmus.site.containerd",
@@ -28,6 +30,7 @@ PARTS: dict[str, str] = {
     "object-storage": "isthmus.site.object_storage",
     "alerts": "isthmus.site.alerts.part",
     "serve": "isthmus.site.serving",
+    "ck8s": "isthmus.site.ck8s.part",
 }
 """Name of the part → its module."""
 
@@ -44,4 +47,12 @@ def configure_parts(site: Site, names: Iterable[str] = ()) -> dict[str, Part]:
 def _run(name: str, site: Site) -> Part:
     function = cast("Callable[[Site], Part]", importlib.import_module(PARTS[name]).configure)
     part = function(site)
-    return replace(part, decisions=tuple(replace(decision, part=name) for decision in part.decisions))
+    return replace(part, decisions=tuple(unwaived(name, part.decisions, site.config.platform.waive)))
+
+
+def unwaived(name: str, decisions: Iterable[Decision], waivers: Iterable[Waiver]) -> Iterator[Decision]:
+    """Those that nobody has waived, by the key alone or as `PART:KEY`."""
+    for decision in decisions:
+        names = (decision.key, f"{name}:{decision.key}")
+        if not any(fnmatchcase(known, waiver.what) for waiver in waivers for known in names):
+            yield replace(decision, part=name)

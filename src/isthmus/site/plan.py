@@ -4,7 +4,7 @@ A part is one module with a function `configure(site: Site) -> Part`; `parts` ha
 reading isthmus.yaml and the lock (`cli`), and writing files (`output`).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from isthmus.inventory.config import Config
@@ -49,7 +49,8 @@ class Site:
 
     `registry` is the site's, as `https://host[:port]`; `ca_path` is where nodes have the site's CA and
     `ca` is that certificate (PEM) where it is known; `skip_verify` means that nodes do not verify.
-    `endpoints` are those of the platform with their decisions, where an inventory is known.
+    `base` is the directory that isthmus.yaml is in, which relative sources count from; `endpoints` are those of
+    the platform with their decisions, where an inventory is known.
     """
 
     config: Config
@@ -60,7 +61,7 @@ class Site:
     ca_path: str = ""
     ca: bytes | None = None
     skip_verify: bool = False
-    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    base: str = ""
 
     @property
     def registry_host(self) -> str:

@@ -13,7 +13,7 @@ Description=Alerts to syslog
 After=network-online.target
 
 [Service]
-ExecStart=/usr/bin/python3 /opt/isthmus/syslog-bridge.py
+ExecStart=/usr/bin/python3 /opt/isthmus/syslog-bridge.py 0.0.0.0:9514
 DynamicUser=yes
 NoNewPrivileges=yes
 PrivateDevices=yes
@@ -98,7 +98,7 @@ if __name__ == "__main__":
 
 def bridge_files() -> tuple[OutputFile, ...]:
     """The program and its systemd unit."""
-    how = "systemctl enable --now syslog-bridge, where Alertmanager is, or where it is told to look."
+    how = "systemctl enable --now syslog-bridge, where site.alerts.bridge says: else beside the file server."
     return (
         OutputFile("alerts/syslog-bridge.py", f"#!/usr/bin/env python3\n{PROGRAM}".encode()),
         OutputFile("alerts/syslog-bridge.service", (heading(how) + UNIT).encode()),

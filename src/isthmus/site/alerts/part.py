@@ -54,5 +54,5 @@ def alertmanager(site: Site) -> dict[str, Any]:
                 "routes": [watchdog, *routes(alerts)],
             }
         ),
-        "receivers": [{"name": NOBODY}, *receivers(alerts)],
+        "receivers": [{"name": NOBODY}, *receivers(site.config.site)],
     }

@@ -6,22 +6,23 @@ prometheus.io/docs/alerting/latest/configuration. Secrets are named as files, ne
 from typing import Any
 
 from isthmus.errors import UsageError
-from isthmus.inventory.site_config import AlertsSection, ReceiverSection
+from isthmus.inventory.site_config import AlertsSection, ReceiverSection, SiteSection
 from isthmus.site.addresses import host_and_port
+from isthmus.site.alerts.address import bridge_url
 from isthmus.site.text import without_empty
 
 NOBODY = "null"
-BRIDGE_PORT = 9514
 SECRETS = "/etc/alertmanager/secrets"
 
 
-def receivers(alerts: AlertsSection) -> list[dict[str, Any]]:
+def receivers(site: SiteSection) -> list[dict[str, Any]]:
     """What Alertmanager's `receivers` lists; raises UsageError `invalid-config` for one that is not clear."""
+    alerts = site.alerts
     names = [receiver.name for receiver in alerts.receivers]
     for name in names:
         if names.count(name) > 1:
             raise UsageError("invalid-config", f"site.alerts.receivers: {name} is there twice")
-    return [_receiver(receiver) for receiver in alerts.receivers]
+    return [_receiver(receiver, bridge_url(site)) for receiver in alerts.receivers]
 
 
 def main_receiver(alerts: AlertsSection) -> str:
@@ -56,7 +57,7 @@ def is_bridged(alerts: AlertsSection) -> bool:
     return any(receiver.syslog for receiver in alerts.receivers)
 
 
-def _receiver(receiver: ReceiverSection) -> dict[str, Any]:
+def _receiver(receiver: ReceiverSection, bridge: str) -> dict[str, Any]:
     given = [kind for kind in ("email", "webhook", "syslog") if getattr(receiver, kind)]
     if len(given) != 1:
         raise UsageError(
@@ -69,8 +70,8 @@ def _receiver(receiver: ReceiverSection) -> dict[str, Any]:
         return {"name": receiver.name, "webhook_configs": [_webhook(receiver.name, receiver.webhook, receiver)]}
     host, port = host_and_port(receiver.syslog, 514)
     over_tcp = "/tcp" if receiver.syslog.startswith("tcp://") else ""
-    bridge = f"http://127.0.0.1:{BRIDGE_PORT}/{host}/{port}{over_tcp}"
-    return {"name": receiver.name, "webhook_configs": [_webhook(receiver.name, bridge, None)]}
+    url = f"{bridge}/{host}/{port}{over_tcp}"
+    return {"name": receiver.name, "webhook_configs": [_webhook(receiver.name, url, None)]}
 
 
 def _email(receiver: ReceiverSection) -> dict[str, Any]:
