@@ -15,7 +15,12 @@ from isthmus.inventory.mapping import Mapping, MirrorMap, parse_mapping
 @click.option(
     "--listen", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT", help="Where to listen."
 )
-@click.option("--files", metavar="HOST:PORT", help="Serve the store's directory `files` there, for everybody.")
+@click.option("--files", metavar="HOST:PORT", help="Serve files, charts, packages and git repositories there.")
+@click.option(
+    "--files-dir",
+    type=click.Path(path_type=Path),
+    help="A directory to serve beside them.  [default: STORE/files]",
+)
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, PEM.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Private key, PEM.")
 @click.option("--mapping", type=click.Choice(get_args(Mapping)), default="prefix", show_default=True)
@@ -37,6 +42,7 @@ def command(
     store: Path | None,
     listen: str,
     files: str | None,
+    files_dir: Path | None,
     tls_cert: Path | None,
     tls_key: Path | None,
     mapping: str,
@@ -79,7 +85,7 @@ def command(
 
     def ready(address: str, files_address: str) -> None:
         if files_address:
-            run.note(f"Serving {where / 'files'} at {scheme}://{files_address}")
+            run.note(f"Files, charts, packages and git repositories are at {scheme}://{files_address}")
         run.note(f"Serving {where} at {scheme}://{address}; Ctrl-C stops.")
         if console:
             run.note(f"The console is at {scheme}://{address}/console/")
@@ -94,6 +100,7 @@ def command(
         anonymous_pull=anonymous_pull,
         audit=audit,
         files=split_address(files) if files else None,
+        files_dir=files_dir,
         console=console,
         ca=ca,
         lock=lock,

@@ -96,6 +96,14 @@ class Access:
         if caller.user is None and not (caller.token is not None and self._anonymous_pull):
             raise self._challenge(request, "", "")
 
+    def check_file(self, caller: Caller, full_name: str) -> None:
+        """Raise RefusedError (401, or 403) where the caller may not read what is not an image; by Basic alone."""
+        if self._may(caller.user, "pull", full_name):
+            return
+        if caller.user is None:
+            raise _basic_challenge("log in for that")
+        raise RefusedError(403, "DENIED", f"{caller.name} may not read that")
+
     def may_read(self, caller: Caller, full_name: str) -> bool:
         """Whether the caller may read a repository, whatever the token was issued for."""
         return self._may(caller.user, "pull", full_name)
@@ -158,9 +166,9 @@ class Access:
         return RefusedError(401, "UNAUTHORIZED", "log in for that", headers)
 
 
-def _basic_challenge() -> RefusedError:
+def _basic_challenge(why: str = "no such user, or not that password") -> RefusedError:
     headers = {"WWW-Authenticate": f'Basic realm="{SERVICE}"'}
-    return RefusedError(401, "UNAUTHORIZED", "no such user, or not that password", headers)
+    return RefusedError(401, "UNAUTHORIZED", why, headers)
 
 
 def _scope(name: str, action: Action) -> str:

@@ -22,6 +22,7 @@ from isthmus.serve.metrics import CONTENT_TYPE, Metrics
 from isthmus.serve.misses import Misses
 from isthmus.serve.observing import observing
 from isthmus.serve.options import Listen
+from isthmus.serve.parts import PARTS, Parts
 from isthmus.serve.registry_api import RegistryApi
 from isthmus.serve.users import Users
 from isthmus.serve.writing import Writer
@@ -83,6 +84,7 @@ def create_app(
         parts = make_parts(catalogue, misses, mapping, listen, access=access, users=users, pushes=pushes)
         add_console(app, parts)
     app.on_response_prepare.append(_common_headers)
+    app[PARTS] = Parts(catalogue, misses, metrics, audit, access)
     return app
 
 

@@ -9,14 +9,16 @@ import logging
 import os
 import time
 from collections import OrderedDict
+from functools import partial
 
 from isthmus.errors import IncompleteError, IsthmusError
 from isthmus.inventory.mapping import MirrorMap
 from isthmus.oci import Descriptor, Digest, Manifest
 from isthmus.serve.links import Links
 from isthmus.serve.names import OWN_HOST, Names, make_names
+from isthmus.serve.opened import Opened, opened_file, opened_parts
 from isthmus.serve.reach import Reach, find_reach
-from isthmus.store import Store
+from isthmus.store import Elsewhere, Store
 
 MANIFEST_CACHE = 32 * 1024 * 1024
 """Bytes of manifests kept in memory."""
@@ -135,10 +137,22 @@ class Catalogue:
         except IsthmusError:
             return False
 
-    def open(self, repository: str, digest: Digest, size: int) -> int:
-        """A file descriptor of a blob, which the caller closes. Raises `not-found`, also for a wrong size."""
-        with self.store.open_blob(repository, Descriptor("", digest, size)) as reader:
+    async def open(self, digest: Digest, size: int) -> Opened:
+        """A blob, which the caller closes. Raises `not-found`, also for a wrong size."""
+        blobs = self.store.blobs
+        if blobs.also is not None and not os.path.exists(blobs.path(digest)):
+            return await asyncio.to_thread(_open_elsewhere, blobs.also, digest, size)
+        with blobs.open(digest, 0, size) as reader:
             try:
-                return os.dup(reader.fileno())
+                return opened_file(os.dup(reader.fileno()), size)
             except OSError as error:
                 raise IncompleteError("not-found", f"{digest} cannot be opened: {error.strerror}") from error
+
+
+def _open_elsewhere(place: Elsewhere, digest: Digest, size: int) -> Opened:
+    if place.size(digest) != size:
+        raise IncompleteError("not-found", f"there is no {digest} of {size} bytes")
+    parts = place.parts(digest)
+    if parts is not None:
+        return opened_parts(parts, digest)
+    return Opened(size, (), partial(place.open, digest), place.link(digest))

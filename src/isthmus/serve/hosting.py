@@ -19,8 +19,10 @@ from isthmus.oci.content import CHUNK
 from isthmus.serve.app import MAX_HEADER, create_app
 from isthmus.serve.file_server import DIRECTORY as FILES
 from isthmus.serve.file_server import create_file_app
+from isthmus.serve.git_place import git_state
 from isthmus.serve.listening import listening, tls_context, watch_tls
 from isthmus.serve.options import Listen
+from isthmus.serve.parts import PARTS
 from isthmus.store import Store
 
 STOP_SECONDS = 30.0
@@ -135,7 +137,9 @@ async def _serve(
                 asyncio.get_running_loop().add_signal_handler(name, stopping.set)
         apps = [(create_app(store, mapping, listen, silent), listen.host, listen.port)]
         if listen.files is not None:
-            apps.append((create_file_app(store.path / FILES, silent), *listen.files))
+            state = stack.enter_context(git_state(store))
+            root = listen.files_dir or store.path / FILES
+            apps.append((create_file_app(apps[0][0][PARTS], root, state, silent), *listen.files))
         servers = [
             (await stack.enter_async_context(_running(app, patience)), host, port) for app, host, port in apps
         ]

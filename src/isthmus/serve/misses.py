@@ -1,6 +1,7 @@
 """What was asked for and is not there: the site operator's best diagnostic. Bounded, in memory only."""
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -40,6 +41,7 @@ class Misses:
         self._counts: dict[Wanted, _Count] = {}
         self._overflow = 0
         self.total = 0
+        self.has_file: Callable[[str], Awaitable[bool]] | None = None
 
     def add(self, wanted: Wanted, by: str = "") -> None:
         """Something was asked for in vain, by a user or from an address."""
@@ -62,7 +64,11 @@ class Misses:
     async def forget_found(self, catalogue: Catalogue) -> None:
         """Forget what came in since it was asked for."""
         for wanted in self.wanted():
-            if await catalogue.has(wanted.asked, wanted.namespace, wanted.digest, wanted.tag):
+            if wanted.kind == "files":
+                is_here = self.has_file is not None and await self.has_file(wanted.asked)
+            else:
+                is_here = await catalogue.has(wanted.asked, wanted.namespace, wanted.digest, wanted.tag)
+            if is_here:
                 self.forget(wanted)
 
     def wanted(self) -> tuple[Wanted, ...]:

@@ -10,7 +10,8 @@ class Listen:
 
     `writable`: pushes are taken. `auth`: a file of users (`serve.users`); without one, everybody may do
     everything that the server does. `anonymous_pull`: reading needs no user all the same. `audit`: a file of
-    JSON lines. `files`: host and port of the file server, if there is to be one.
+    JSON lines. `files`: host and port of the file server, if there is to be one; `files_dir`: a plain directory
+    that it serves beside the store's artifacts, `files` in the store unless told otherwise.
     `console`: pages for people; `ca`, the site's CA (PEM), and `lock` are what they offer and compare with.
     """
 
@@ -23,6 +24,7 @@ class Listen:
     anonymous_pull: bool = False
     audit: Path | None = None
     files: tuple[str, int] | None = None
+    files_dir: Path | None = None
     console: bool = True
     ca: Path | None = None
     lock: Path | None = None

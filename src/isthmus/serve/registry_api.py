@@ -127,10 +127,10 @@ class RegistryApi:
         if size is None:
             raise self._missed(names, request, target, "BLOB_UNKNOWN")
         try:
-            descriptor = self._catalogue.open(repository, target.digest, size)
+            opened = await self._catalogue.open(target.digest, size)
         except IncompleteError:
             raise self._missed(names, request, target, "BLOB_UNKNOWN") from None
-        return await send_blob(request, descriptor, target.digest, size)
+        return await send_blob(request, opened, target.digest)
 
     async def _referrers(self, request: web.Request, target: Target) -> web.StreamResponse:
         """Never 404, which would mean that there is no such API (distribution-spec 1.1, "Listing Referrers")."""

@@ -5,13 +5,14 @@ A digest is the perfect strong ETag. Not here: finding out what to send.
 
 import asyncio
 import os
-from collections.abc import Mapping
-from typing import BinaryIO
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
 from isthmus.oci import Digest, Manifest
+from isthmus.oci.content import CHUNK, BlobReader
 from isthmus.serve.answers import RefusedError, error_answer
+from isthmus.serve.opened import Opened, Piece
 from isthmus.serve.ranges import Span, UnsatisfiableRangeError, parse_range
 
 TLS_CHUNK = 256 * 1024
@@ -29,22 +30,24 @@ def manifest_answer(request: web.Request, manifest: Manifest, *, by_tag: bool) -
     return web.Response(body=manifest.raw, headers=headers)
 
 
-async def send_blob(request: web.Request, descriptor: int, digest: Digest, size: int) -> web.StreamResponse:
-    """A blob or a range of it, from an open file that is closed here."""
+async def send_blob(request: web.Request, opened: Opened, digest: Digest) -> web.StreamResponse:
+    """A blob or a range of it, which is closed here; or where else it can be fetched."""
     headers = _headers(digest, _IMMUTABLE) | {"Content-Type": "application/octet-stream"}
-    return await send_open(request, descriptor, size, headers)
+    if opened.link and request.method == "GET":
+        headers |= {"Location": opened.link, "Cache-Control": "no-store"}
+        return web.Response(status=307, headers=headers)
+    return await send_open(request, opened, headers)
 
 
-async def send_open(
-    request: web.Request, descriptor: int, size: int, headers: dict[str, str]
-) -> web.StreamResponse:
-    """A file or a range of it, with conditions by its `ETag`, from an open file that is closed here."""
-    with open(descriptor, "rb", buffering=0) as file:
-        if _is_known(request, headers["ETag"]):
+async def send_open(request: web.Request, opened: Opened, headers: dict[str, str]) -> web.StreamResponse:
+    """Content or a range of it, with conditions by its `ETag` and `Last-Modified`; it is closed here."""
+    with opened:
+        size = opened.size
+        if _is_known(request, headers["ETag"], headers.get("Last-Modified", "")):
             without_body = {name: value for name, value in headers.items() if name != "Content-Type"}
             return web.Response(status=304, headers=without_body)
         try:
-            span = _span(request, headers["ETag"], size)
+            span = _span(request, headers, size)
         except UnsatisfiableRangeError:
             refusal = RefusedError(
                 416, "RANGE_INVALID", "no byte of the blob is in that range", {"Content-Range": f"bytes */{size}"}
@@ -53,33 +56,37 @@ async def send_open(
         headers = headers | {"Accept-Ranges": "bytes"}
         if span.is_part:
             headers["Content-Range"] = f"bytes {span.offset}-{span.offset + span.count - 1}/{size}"
-        return await _send(request, file, span, headers)
+        return await _send(request, opened, span, headers)
 
 
 def _headers(digest: Digest, caching: str) -> dict[str, str]:
     return {"Docker-Content-Digest": str(digest), "ETag": f'"{digest}"', "Cache-Control": caching}
 
 
-def _is_known(request: web.Request, tag: str) -> bool:
-    """Whether If-None-Match names the quoted tag; weak comparison, as it must be."""
+def _is_known(request: web.Request, tag: str, changed: str = "") -> bool:
+    """Whether If-None-Match names the quoted tag, weakly compared as it must be; or else that very time is known.
+
+    A time is compared for equality alone: content may go back to what it was before.
+    """
     wanted = request.headers.get("If-None-Match")
     if wanted is None:
-        return False
+        return bool(changed) and request.headers.get("If-Modified-Since", "").strip() == changed
     tags = [one.strip().removeprefix("W/").strip('"') for one in wanted.split(",")]
     return "*" in tags or tag.strip('"') in tags
 
 
-def _span(request: web.Request, tag: str, size: int) -> Span:
+def _span(request: web.Request, headers: Mapping[str, str], size: int) -> Span:
     """The range, which counts only for GET and, with If-Range, only where that names this very content."""
     header = request.headers.get("Range")
     condition = request.headers.get("If-Range")
-    if request.method != "GET" or (condition is not None and condition.strip() != tag):
+    same = (headers["ETag"], headers.get("Last-Modified", headers["ETag"]))
+    if request.method != "GET" or (condition is not None and condition.strip() not in same):
         header = None
     return parse_range(header, size)
 
 
 async def _send(
-    request: web.Request, file: BinaryIO, span: Span, headers: Mapping[str, str]
+    request: web.Request, opened: Opened, span: Span, headers: Mapping[str, str]
 ) -> web.StreamResponse:
     response = web.StreamResponse(status=206 if span.is_part else 200, headers=headers)
     response.content_length = span.count
@@ -88,11 +95,12 @@ async def _send(
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client went away")
-        if transport.get_extra_info("sslcontext") is None:
-            # In the kernel.
-            sent = await asyncio.get_running_loop().sendfile(transport, file, span.offset, span.count)
+        if opened.reader is not None:
+            sent = await _send_read(response, opened.reader, span)
+        elif transport.get_extra_info("sslcontext") is None:
+            sent = await _send_file(transport, opened.between(span.offset, span.count))
         else:
-            sent = await _send_chunks(response, file, span)
+            sent = await _send_chunks(response, opened.between(span.offset, span.count))
         if sent != span.count:  # the file was cut off under our hands: the client must not take it for whole
             transport.abort()
             raise ConnectionResetError("the file ended early")
@@ -100,28 +108,60 @@ async def _send(
     return response
 
 
-async def _send_chunks(response: web.StreamResponse, file: BinaryIO, span: Span) -> int:
+async def _send_file(transport: asyncio.WriteTransport, pieces: list[Piece]) -> int:
+    """In the kernel; how many bytes were sent."""
+    loop = asyncio.get_running_loop()
+    sent = 0
+    for piece in pieces:
+        count = await loop.sendfile(transport, piece.file, piece.offset, piece.count)
+        sent += count
+        if count != piece.count:
+            break
+    return sent
+
+
+async def _send_chunks(response: web.StreamResponse, pieces: list[Piece]) -> int:
     """For TLS: the next chunk is read in a thread while this one is encrypted; how many bytes were sent.
 
     asyncio's own way reads 16 KiB at a time, waits for a thread each time, and needs six times the CPU time.
     """
+    steps = [
+        (piece.file.fileno(), min(TLS_CHUNK, piece.count - at), piece.offset + at)
+        for piece in pieces
+        for at in range(0, piece.count, TLS_CHUNK)
+    ]
     sent = 0
-    reading = _read(file, span.offset, min(TLS_CHUNK, span.count))
-    while sent < span.count:
+    reading = _read(*steps[0])
+    for number, (_, count, _) in enumerate(steps):
         chunk = await reading
-        if not chunk:
-            break
         sent += len(chunk)
-        if sent < span.count:
-            reading = _read(file, span.offset + sent, min(TLS_CHUNK, span.count - sent))
+        has_next = len(chunk) == count and number + 1 < len(steps)
+        if has_next:
+            reading = _read(*steps[number + 1])
         try:
             await response.write(chunk)
         except BaseException:
-            if sent < span.count:
+            if has_next:
                 await asyncio.wait([reading])  # the file is closed next, and its number may be another's then
             raise
+        if len(chunk) != count:
+            break
     return sent
 
 
-def _read(file: BinaryIO, offset: int, count: int) -> asyncio.Future[bytes]:
-    return asyncio.get_running_loop().run_in_executor(None, os.pread, file.fileno(), count, offset)
+def _read(descriptor: int, count: int, offset: int) -> asyncio.Future[bytes]:
+    return asyncio.get_running_loop().run_in_executor(None, os.pread, descriptor, count, offset)
+
+
+async def _send_read(response: web.StreamResponse, read: Callable[[int], BlobReader], span: Span) -> int:
+    """From a reader, which is asked in threads; how many bytes were sent."""
+    sent = 0
+    with await asyncio.to_thread(read, span.offset) as reader:
+        while sent < span.count:
+            buffer = bytearray(min(CHUNK, span.count - sent))
+            count = await asyncio.to_thread(reader.readinto, memoryview(buffer))
+            if not count:
+                break
+            await response.write(memoryview(buffer)[:count])
+            sent += count
+    return sent

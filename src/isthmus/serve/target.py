@@ -10,7 +10,7 @@ from isthmus.oci import Digest
 from isthmus.serve.answers import RefusedError
 from isthmus.serve.noted import request_key
 
-Kind = Literal["ping", "catalog", "tags", "manifests", "blobs", "referrers", "uploads", "upload"]
+Kind = Literal["ping", "catalog", "tags", "manifests", "blobs", "referrers", "uploads", "upload", "files", "git"]
 
 _PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_PART}(?:/{_PART})*", re.ASCII)

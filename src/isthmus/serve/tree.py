@@ -45,7 +45,7 @@ def split_path(raw_path: str) -> tuple[str, ...]:
     except UnicodeDecodeError:
         raise NotThereError from None
     parts = [part for part in text.split("/") if part]
-    if len(parts) > _MAX_PARTS or any(part.startswith(".") or "\0" in part or len(part) > 255 for part in parts):
+    if len(parts) > _MAX_PARTS or any(part in (".", "..") or "\0" in part or len(part) > 255 for part in parts):
         raise NotThereError
     return tuple(parts)
 
@@ -60,6 +60,8 @@ class Tree:
 
     def open(self, parts: tuple[str, ...]) -> tuple[int, os.stat_result]:
         """A descriptor of a file or directory, which the caller closes. Raises NotThereError."""
+        if any(part.startswith(".") for part in parts):
+            raise NotThereError
         try:
             descriptor = os.open(self._root, _FLAGS | os.O_DIRECTORY)
         except OSError:
@@ -93,20 +95,22 @@ class Tree:
         with self._directory(parts) as descriptor:
             return sorted(_items(descriptor), key=lambda item: (not item.is_directory, item.name))
 
-    def sums(self, parts: tuple[str, ...]) -> bytes:
-        """SHA256SUMS of the files in a directory, as sha256sum(1) reads it; hashed once until they change."""
-        lines = []
+    def sums(self, parts: tuple[str, ...]) -> dict[str, str]:
+        """SHA-256 of the files in a directory, by name; hashed once until they change. Raises NotThereError."""
+        found = {}
         with self._directory(parts) as descriptor:
-            for item in sorted(_items(descriptor), key=lambda item: item.name):
+            for item in _items(descriptor):
                 if not item.is_directory and item.name != SUMS:
-                    lines += self._sum_line(descriptor, item.name)
-        return "".join(lines).encode()
+                    digest = self._sum(descriptor, item.name)
+                    if digest is not None:
+                        found[item.name] = digest
+        return found
 
-    def _sum_line(self, directory: int, name: str) -> list[str]:
+    def _sum(self, directory: int, name: str) -> str | None:
         try:
             descriptor = os.open(name, _FLAGS, dir_fd=directory)
         except OSError:
-            return []  # it went away meanwhile
+            return None  # it went away meanwhile
         with open(descriptor, "rb", buffering=0) as file:
             status = os.fstat(descriptor)
             key = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
@@ -121,8 +125,7 @@ class Tree:
                     self._sums[key] = found
                     while len(self._sums) > _REMEMBERED:
                         self._sums.popitem(last=False)
-        escaped = name.replace("\\", "\\\\").replace("\n", "\\n")
-        return [f"{chr(92) if escaped != name else ''}{found}  {escaped}\n"]
+        return found
 
 
 def _items(descriptor: int) -> Iterator[Item]:

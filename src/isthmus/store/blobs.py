@@ -16,8 +16,10 @@ import msgspec
 
 from isthmus.errors import IncompleteError, UsageError, VerificationError
 from isthmus.oci import Digest, Verifier
-from isthmus.oci.content import CHUNK
+from isthmus.oci.content import CHUNK, BlobReader
+from isthmus.oci.manifest import MAX_MANIFEST_SIZE
 from isthmus.store import files
+from isthmus.store.elsewhere import Elsewhere, FilePart
 
 _NAMES = {"sha256": re.compile(r"[0-9a-f]{64}"), "sha512": re.compile(r"[0-9a-f]{128}")}
 
@@ -66,10 +68,11 @@ class FileReader:
 
 
 class BlobDirectory:
-    """Where blobs are, by digest. `root` is the directory called `blobs`."""
+    """Where blobs are, by digest. `root` is the directory called `blobs`, `also` a place for what is not there."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, also: Elsewhere | None = None) -> None:
         self.root = root
+        self.also = also
 
     def check(self) -> None:
         """Raise `damaged-store` where the directories themselves are links, and lead elsewhere."""
@@ -86,11 +89,58 @@ class BlobDirectory:
         return self.root / digest.algorithm / digest.hex
 
     def size(self, digest: Digest) -> int | None:
-        """The size on disk in bytes, or None; raises `damaged-store` for a link or special file."""
-        return files.regular_size(self.path(digest))
+        """The size in bytes, or None; raises `damaged-store` for a link or special file."""
+        found = files.regular_size(self.path(digest))
+        return self.also.size(digest) if found is None and self.also is not None else found
+
+    def publish(self, digest: Digest, path: Path, descriptor: int, *, durable: bool) -> None:
+        """Give a verified file its place; it is a blob when this returns. Raises `io-failed`.
+
+        What may be a manifest stays in the directory, where it is quick to read.
+        """
+        with files.io_errors(path):
+            size = os.fstat(descriptor).st_size
+            begins = os.pread(descriptor, 64, 0).lstrip()
+        if self.also is not None and self.also.takes and (size > MAX_MANIFEST_SIZE or begins[:1] != b"{"):
+            self.also.put(digest, path, size)
+            files.remove_if_there(path)
+            return
+        final = self.path(digest)
+        self.prepare(digest.algorithm)
+        with files.io_errors(final):
+            if durable:
+                os.fsync(descriptor)
+            os.rename(path, final)
+        if durable:
+            files.sync_directory(final.parent)
+
+    def changed(self, digest: Digest) -> float | None:
+        """When the blob was written, in seconds since the epoch; None where there is none."""
+        path = self.path(digest)
+        try:
+            return os.lstat(path).st_mtime
+        except FileNotFoundError:
+            return self.also.changed(digest) if self.also is not None else None
+        except OSError as error:
+            raise files.io_failed(error, path) from error
+
+    def parts(self, digest: Digest) -> tuple[FilePart, ...] | None:
+        """The blob as pieces of files that are not its own; None where it has its own, or none."""
+        if self.also is None or files.regular_size(self.path(digest)) is not None:
+            return None
+        return self.also.parts(digest)
+
+    def reader(self, digest: Digest, offset: int = 0, size: int | None = None) -> BlobReader:
+        """As `open`, from whichever place has it."""
+        if self.also is None or files.regular_size(self.path(digest)) is not None:
+            return self.open(digest, offset, size)
+        found = self.also.size(digest)
+        if found is None or (size is not None and found != size):
+            raise IncompleteError("not-found", f"the store does not hold {digest}", where=str(self.root))
+        return self.also.open(digest, offset)
 
     def open(self, digest: Digest, offset: int = 0, size: int | None = None) -> FileReader:
-        """Read from `offset` bytes on. Raises IncompleteError `not-found`, also where the size is wrong."""
+        """Read the file from `offset` on. Raises IncompleteError `not-found`, also where the size is wrong."""
         path = self.path(digest)
         descriptor = files.open_for_reading(path)
         if descriptor is None:
@@ -114,6 +164,8 @@ class BlobDirectory:
         """A small blob whole and verified. Raises `not-found`, `damaged-store`, `invalid-input` over the limit."""
         path = self.path(digest)
         data = files.read_limited(path, limit)
+        if data is None and self.also is not None and (size := self.also.size(digest)) is not None:
+            data = _read_whole(self.also.open(digest, 0), size, limit, str(digest))
         if data is None:
             raise IncompleteError("not-found", f"the store does not hold {digest}", where=str(path))
         if Digest.of(data, digest.algorithm) != digest:
@@ -123,10 +175,12 @@ class BlobDirectory:
     def discard(self, digest: Digest) -> None:
         """Remove a blob that is damaged, so that it is fetched again; it may be gone already."""
         files.remove_if_there(self.path(digest))
+        if self.also is not None and self.also.takes:
+            self.also.remove(digest)
 
     def verify(self, digest: Digest) -> int:
         """Hash a blob again; the bytes read. Raises `damaged-store` where they are others, or `not-found`."""
-        with self.open(digest) as reader:
+        with self.reader(digest) as reader:
             verifier = Verifier(digest, None, where=str(self.path(digest)))
             hash_rest(reader, verifier)
         try:
@@ -137,6 +191,13 @@ class BlobDirectory:
 
     def __iter__(self) -> Iterator[tuple[Digest, int]]:
         """Every blob with its size, sorted. Raises `damaged-store` for what is neither file nor stranger."""
+        if self.also is None:
+            yield from self._local()
+            return
+        here = dict(self._local())
+        yield from sorted({**dict(self.also.items()), **here}.items())
+
+    def _local(self) -> Iterator[tuple[Digest, int]]:
         for algorithm, form in _NAMES.items():
             directory = self.root / algorithm
             try:
@@ -161,7 +222,17 @@ class BlobDirectory:
                 continue  # collected meanwhile
 
 
-def hash_rest(reader: FileReader, verifier: Verifier) -> None:
+def _read_whole(reader: BlobReader, size: int, limit: int, where: str) -> bytes:
+    if size > limit:
+        raise UsageError("invalid-input", f"it is larger than {limit} bytes", where=where)
+    data, done = bytearray(size), 0
+    with reader, memoryview(data) as view:
+        while done < size and (count := reader.readinto(view[done:])):
+            done += count
+    return bytes(data[:done])
+
+
+def hash_rest(reader: BlobReader, verifier: Verifier) -> None:
     """Feed what is left of a file to a verifier."""
     buffer = memoryview(bytearray(CHUNK))
     while count := reader.readinto(buffer):

@@ -6,7 +6,6 @@ the sweep lock; before each batch the leases are read again, and where `index.js
 made again. A kept manifest that is damaged stops everything before anything is removed.
 """
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -121,13 +120,8 @@ class Sweep:
         return removed, total - len(removed)
 
     def _is_old(self, digest: Digest, older_than: float) -> bool:
-        path = self._blobs.path(digest)
-        try:
-            return os.lstat(path).st_mtime <= older_than
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise files.io_failed(error, path) from error
+        changed = self._blobs.changed(digest)
+        return changed is not None and changed <= older_than
 
 
 def _batches(blobs: BlobDirectory) -> Iterator[list[tuple[Digest, int]]]:

@@ -67,14 +67,7 @@ class FileWriter:
         self._publish()
 
     def _publish(self) -> None:
-        final = self._blobs.path(self._verifier.digest)
-        self._blobs.prepare(self._verifier.digest.algorithm)
-        with files.io_errors(self._path):
-            if self._durable:
-                os.fsync(self._descriptor)
-            os.rename(self._path, final)
-        if self._durable:
-            files.sync_directory(final.parent)
+        self._blobs.publish(self._verifier.digest, self._path, self._descriptor, durable=self._durable)
         self._close()
 
     def _forget(self) -> None:

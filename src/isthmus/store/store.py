@@ -15,10 +15,12 @@ from typing import Self
 
 from isthmus.errors import IncompleteError, UsageError, VerificationError
 from isthmus.oci import Descriptor, Digest, Manifest, parse_manifest
+from isthmus.oci.content import BlobReader
 from isthmus.oci.manifest import MAX_MANIFEST_SIZE
 from isthmus.store import adopt, collect, index, ingest, layout, uploads
-from isthmus.store.blobs import BlobDirectory, DamagedBlob, FileReader
+from isthmus.store.blobs import BlobDirectory, DamagedBlob
 from isthmus.store.database import Database, manifest_or_none
+from isthmus.store.elsewhere import Elsewhere
 from isthmus.store.index import Entry, Index, StoredReference
 from isthmus.store.leases import Lease
 from isthmus.store.names import IndexFile
@@ -30,10 +32,10 @@ _UPLOADS_IDLE = 24 * 3600.0  # seconds that an upload may rest
 class Store:
     """Use `create` or `open`. With `durable`, every blob and the index reach the medium before they count."""
 
-    def __init__(self, path: Path, *, durable: bool = False) -> None:
+    def __init__(self, path: Path, *, durable: bool = False, also: Elsewhere | None = None) -> None:
         self.path = path
         self.durable = durable
-        self.blobs = BlobDirectory(path / layout.BLOBS)
+        self.blobs = BlobDirectory(path / layout.BLOBS, also)
         self._database = Database(path / layout.DATABASE, self.blobs)
         self._lease = Lease(path / layout.LEASES)
         self._index = IndexFile(
@@ -41,16 +43,19 @@ class Store:
         )
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], *, durable: bool = False) -> Self:
+    def create(cls, path: str | os.PathLike[str], *, durable: bool = False, also: Elsewhere | None = None) -> Self:
         """Make a store where there is none, or open the one that is there."""
         layout.create(Path(path))
-        return cls.open(path, durable=durable)
+        return cls.open(path, durable=durable, also=also)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, durable: bool = False) -> Self:
-        """Open a layout, ours or another tool's. Raises UsageError `store-not-found`, or `damaged-store`."""
+    def open(cls, path: str | os.PathLike[str], *, durable: bool = False, also: Elsewhere | None = None) -> Self:
+        """Open a layout, ours or another tool's; `also` is where blobs are that its directory does not have.
+
+        Raises UsageError `store-not-found`, or `damaged-store`.
+        """
         layout.check(Path(path))
-        store = cls(Path(path), durable=durable)
+        store = cls(Path(path), durable=durable, also=also)
         store.blobs.check()
         return store
 
@@ -86,9 +91,9 @@ class Store:
         raw = self.blobs.read(digest, MAX_MANIFEST_SIZE)
         return parse_manifest(raw, media_type, where=str(self.blobs.path(digest)), algorithm=digest.algorithm)
 
-    def open_blob(self, repository: str, blob: Descriptor, offset: int = 0) -> FileReader:
+    def open_blob(self, repository: str, blob: Descriptor, offset: int = 0) -> BlobReader:
         """The blob's bytes from `offset` on. Raises IncompleteError `not-found`, `io-failed`."""
-        return self.blobs.open(blob.digest, offset, blob.size)
+        return self.blobs.reader(blob.digest, offset, blob.size)
 
     def referrers(self, repository: str, digest: Digest) -> tuple[Descriptor, ...]:
         """What names this digest as its subject, as the referrers API tells it (distribution-spec 1.1)."""

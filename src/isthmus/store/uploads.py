@@ -93,14 +93,7 @@ class Upload:
         if self._blobs.size(digest) == self.size:
             self.remove()
             return
-        final = self._blobs.path(digest)
-        self._blobs.prepare(digest.algorithm)
-        with files.io_errors(final):
-            if self._durable:
-                os.fsync(self._descriptor)
-            os.rename(self._path, final)
-        if self._durable:
-            files.sync_directory(final.parent)
+        self._blobs.publish(digest, self._path, self._descriptor, durable=self._durable)
         self.close()
 
     def remove(self) -> None:
