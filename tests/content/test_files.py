@@ -13,6 +13,12 @@ from pathlib import Path
 import pytest
 
 from isthmus.content import things
+from isthmus.content.files import lock_file
+from isthmus.content.pull import pull_things
+from isthmus.content.web import Web
+from isthmus.inventory.config import Addition
+from isthmus.inventory.model import Finding, Ref
+from isthmus.registry import ConnectionOptions
 from isthmus.store import Store
 from tests.content.conftest import Publisher
 from tests.content.workplace import Workplace
@@ -59,6 +65,26 @@ def test_what_nobody_vouches_for_is_trusted_once(place: Workplace, publisher: Pu
     assert (status, told["error"]["code"]) == (4, "digest-mismatch")
     assert place.run("lock", "--trust-anew")[1]["changed"][0].startswith("changed ")
     assert place.run("pull")[0] == 0
+    publisher.put("a/b.bin", DATA + b"!")
+    status, told = place.run("lock")
+    assert (status, told["error"]["code"]) == (4, "size-mismatch")
+    assert "--trust-anew" in told["error"]["hint"]
+
+
+def test_kubesprays_files_are_pinned_and_served_as_files_repo_expects(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    path = "dl.k8s.io/release/v1.31.0/bin/linux/amd64/kubelet"
+    publisher.put(path, DATA)
+    url = f"https://{path}"
+    ref = Ref("file", url, findings=(Finding("kubespray:x", rule="kubespray-download", note=f"a; sha256:{SHA}"),))
+    web = Web(ConnectionOptions(), {"dl.k8s.io": f"{publisher.url}/dl.k8s.io"})
+    with Store.create(tmp_path / "store") as store, web:
+        entry = lock_file(ref, Addition(), store, web, None)
+        assert (entry.serve, entry.verified_by) == (path, ("checksum of kubespray:x",))
+        pull_things([entry], store, web)
+        assert [where for thing in things(store) for where, _ in thing.paths()] == [path]
+    assert [method for method, where, _ in publisher.log if where == f"/{path}"] == ["HEAD", "GET"]
 
 
 @pytest.mark.parametrize(

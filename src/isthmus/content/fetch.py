@@ -61,7 +61,9 @@ def fetch_known(
     wrong = [error for error in failures if isinstance(error, VerificationError)]
     worst = (wrong or failures)[0]
     if wrong and not worst.hint:
-        worst.hint = "the publisher changed the file, or somebody else did: look at it, then lock again"
+        worst.hint = (
+            "the publisher changed the file, or somebody else did; `isthmus lock --trust-anew` takes it as it is"
+        )
     raise worst
 
 

@@ -36,10 +36,11 @@ _LIST_SIGNATURES = ("SHA256SUMS.asc", "SHA256SUMS.gpg", "SHA256SUMS.sig")
 
 
 class Pin(msgspec.Struct, frozen=True):
-    """The digest that a file must have, and who says so."""
+    """The digest that a file must have, who says so, and its size in bytes where it was seen before."""
 
     digest: Digest
     by: str
+    size: int | None = None
 
 
 def lock_file(
@@ -84,7 +85,8 @@ def _pin(ref: Ref, addition: Addition, web: Web, old: LockEntry | None) -> Pin |
         if match := _PIN.search(finding.note):
             return Pin(Digest(match[1]), f"checksum of {finding.source}")
     if old is not None and len(old.contents) == 1:
-        return Pin(old.contents[0].digest, next((text for text in old.verified_by if text), TRUSTED))
+        part = old.contents[0]
+        return Pin(part.digest, next((text for text in old.verified_by if text), TRUSTED), part.size)
     return _published(addition.verify, web, ref.name)
 
 
@@ -122,7 +124,16 @@ def _size_only(web: Web, url: str, pin: Pin) -> Fetched | None:
         except UnreachableError as error:
             failure = failure or error
             continue
-        return None if told.size is None else Fetched(pin.digest, told.size, told.modified)
+        if told.size is None:
+            return None
+        if pin.size not in (None, told.size):
+            raise VerificationError(
+                "size-mismatch",
+                f"the file had {pin.size} bytes when it was locked, and has {told.size} now",
+                where=url,
+                hint="look why it changed; `isthmus lock --trust-anew` takes it as it is",
+            )
+        return Fetched(pin.digest, told.size, told.modified)
     raise failure or AssertionError(url)
 
 
