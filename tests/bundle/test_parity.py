@@ -24,7 +24,7 @@ from isthmus.bundle import (
     unpack_stream,
     verify,
 )
-from isthmus.bundle.galois import coefficient, inverse, inverted, multiply, times
+from isthmus.bundle.galois import coefficient, inverse, inverted, multiply, spaced, times
 from isthmus.bundle.layout import RECORD_HEADER_SIZE, Kind
 from isthmus.bundle.manifest import canonical, decode_manifest
 from isthmus.bundle.parity import Geometry, geometry_of
@@ -268,6 +268,17 @@ def test_arithmetic(data: st.DataObject) -> None:
     for i, j, k in itertools.product(range(size), repeat=3):
         product[i][j] ^= times(part[i][k], inverted_once(part)[k][j])
     assert product == [[int(i == j) for j in range(size)] for i in range(size)]
+
+
+@pytest.mark.parametrize("length", [1, 16_383, 16_384, 16_385, 50_000])
+@pytest.mark.parametrize("rows", [1, 5, 6, 7, 13])
+def test_the_library_and_python_give_the_same_bytes(length: int, rows: int) -> None:
+    columns, chance = 9, random.Random(length)
+    matrix = [[coefficient(row, column, columns) for column in range(columns)] for row in range(rows)]
+    shards = spaced(columns, length)
+    for shard in shards:
+        shard[:] = chance.randbytes(length)
+    assert multiply(matrix, shards) == multiply(matrix, shards, library=False)
 
 
 def inverted_once(part: list[list[int]], known: dict[str, list[list[int]]] = {}) -> list[list[int]]:  # noqa: B006

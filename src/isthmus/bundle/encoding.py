@@ -5,9 +5,10 @@ The blobs were verified when the volumes before it were written. Not here: where
 
 import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from struct import Struct
 
-from isthmus.bundle.galois import coefficient, multiply
+from isthmus.bundle.galois import coefficient, multiply, spaced
 from isthmus.bundle.manifest import BundleManifest, Segment
 from isthmus.bundle.parity import Geometry, geometry_of
 from isthmus.errors import VerificationError
@@ -20,22 +21,30 @@ _CRC = Struct(">I")
 def parity_payload(manifest: BundleManifest, record: Segment, store: Store) -> Iterator[memoryview]:
     """The cells of a parity record, for each stripe those of all its rows.
 
-    Memory is for one stripe: at most 256 shards of 256 KiB. Raises VerificationError `damaged-store`.
+    Memory is for two stripes: one is read while the other is worked on. Raises VerificationError `damaged-store`.
     """
     geometry = geometry_of(manifest)
     assert geometry is not None
     columns, size = len(geometry.columns), geometry.parity.shard
     rows = range(record.blob, record.blob + record.length // (geometry.parity.stripes * geometry.cell_size))
     matrix = [[coefficient(row, column, columns) for column in range(columns)] for row in rows]
-    whole = memoryview(bytearray(columns * size))
-    shards = [whole[column * size : (column + 1) * size] for column in range(columns)]
-    for stripe in range(geometry.parity.stripes):
+
+    def read(stripe: int, shards: list[memoryview]) -> tuple[list[memoryview], bytes]:
         for column, shard in enumerate(shards):
             _read(geometry, stripe, column, shard, manifest, store)
-        table = checksum_table(shards)
-        for result in multiply(matrix, shards):
-            yield memoryview(_CRC.pack(zlib.crc32(result, zlib.crc32(table))) + table)
-            yield result
+        return shards, checksum_table(shards)
+
+    with ThreadPoolExecutor(1, "isthmus-parity") as pool:
+        spare = spaced(columns, size)
+        ahead = pool.submit(read, 0, spaced(columns, size))
+        for stripe in range(geometry.parity.stripes):
+            shards, table = ahead.result()
+            if stripe + 1 < geometry.parity.stripes:
+                ahead = pool.submit(read, stripe + 1, spare)
+            spare = shards
+            for result in multiply(matrix, shards):
+                yield memoryview(_CRC.pack(zlib.crc32(result, zlib.crc32(table))) + table)
+                yield result
 
 
 def checksum_table(shards: Sequence[memoryview]) -> bytes:

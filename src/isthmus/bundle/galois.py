@@ -16,6 +16,9 @@ Matrix = Sequence[Sequence[int]]
 
 _POLYNOMIAL: Final = 0x11D
 _SYSTEM_LIBRARY: Final = "libisal.so.2"
+_SLICE: Final = 16 * 1024
+"""Bytes of each shard at a time: so much of a hundred shards stays in the cache while rows are made from it."""
+_PADDING: Final = 4096 + 64
 
 
 def _tables() -> tuple[list[int], list[int]]:
@@ -86,16 +89,30 @@ def _with_python(matrix: Matrix, shards: Sequence[memoryview]) -> list[memoryvie
 def _with_isal(isal: ctypes.CDLL, matrix: Matrix, shards: Sequence[memoryview]) -> list[memoryview]:
     columns, rows, length = len(shards), len(matrix), len(shards[0])
     results = [memoryview(bytearray(length)) for _ in matrix]
-    flat = (ctypes.c_ubyte * (columns * rows))(*(value for row in matrix for value in row))
+    if not rows:
+        return results
+    flat = (ctypes.c_ubyte * (columns * rows)).from_buffer_copy(b"".join(map(bytes, matrix)))
     tables = (ctypes.c_ubyte * (32 * columns * rows))()
     isal.ec_init_tables(columns, rows, flat, tables)
-    isal.ec_encode_data(length, columns, rows, tables, _addresses(shards), _addresses(results))
+    sources, targets = _addresses(shards), _addresses(results)
+    for start in range(0, length, _SLICE):
+        part = min(_SLICE, length - start)
+        isal.ec_encode_data(part, columns, rows, tables, _moved(sources, start), _moved(targets, start))
     return results
 
 
-def _addresses(views: Sequence[memoryview]) -> "ctypes.Array[ctypes.c_void_p]":
-    places = (ctypes.addressof(ctypes.c_ubyte.from_buffer(view)) for view in views)
-    return (ctypes.c_void_p * len(views))(*places)
+def _addresses(views: Sequence[memoryview]) -> list[int]:
+    return [ctypes.addressof(ctypes.c_ubyte.from_buffer(view)) for view in views]
+
+
+def _moved(addresses: Sequence[int], start: int) -> "ctypes.Array[ctypes.c_void_p]":
+    return (ctypes.c_void_p * len(addresses))(*(address + start for address in addresses))
+
+
+def spaced(count: int, size: int) -> list[memoryview]:
+    """Writable shards of one buffer, placed so that they do not all fall on the same lines of the cache."""
+    whole, step = memoryview(bytearray(count * (size + _PADDING))), size + _PADDING
+    return [whole[step * number : step * number + size] for number in range(count)]
 
 
 @cache
