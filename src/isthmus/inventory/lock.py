@@ -5,18 +5,16 @@ a reason, written by hand-made code so that the same lock is the same bytes with
 how references are resolved (`transfer`).
 """
 
-import json
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
 from isthmus.errors import IsthmusError, UnreachableError, UsageError
+from isthmus.inventory import lock_text
 from isthmus.inventory.model import Kind, in_registry
-from isthmus.inventory.yaml_builder import build
 from isthmus.oci.descriptor import MAX_SIZE, decode_custom
 from isthmus.oci.digest import Digest
 
@@ -123,8 +121,7 @@ def read_lock(path: str | os.PathLike[str]) -> Lock:
 def parse_lock(data: bytes, where: str = "isthmus.lock") -> Lock:
     """The lock in these bytes; raises UsageError (`invalid-lock`)."""
     try:
-        documents = build(data.decode(), where)
-        document = documents[0] if len(documents) == 1 else None
+        document = _document(data.decode(), where)
         if not isinstance(document, dict):
             raise UsageError("invalid-lock", "it is not one YAML mapping", where=where)
         if document.get("version") != VERSION:
@@ -146,8 +143,21 @@ def parse_lock(data: bytes, where: str = "isthmus.lock") -> Lock:
     return lock
 
 
+def _document(text: str, where: str) -> Any:
+    """What the text says: in the form that `write_lock` writes it is read fast, in any other by the YAML parser."""
+    found = lock_text.read(text, _HEADER)
+    if found is not None:
+        return found
+    from isthmus.inventory.yaml_builder import build
+
+    documents = build(text, where)
+    return documents[0] if len(documents) == 1 else None
+
+
 def write_lock(path: str | os.PathLike[str], lock: Lock) -> None:
     """Write a lock under its name at once or not at all; raises UnreachableError (`io-failed`)."""
+    import tempfile
+
     target = os.path.abspath(os.fspath(path))
     temporary = ""
     try:
@@ -261,6 +271,8 @@ _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 def _scalar(text: str) -> str:
     if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
         return text
+    import json
+
     text = text.encode("utf-8", "replace").decode()  # file names may hold bytes that are not text
     quoted = json.dumps(text, ensure_ascii=False)
     return _UNSAFE.sub(lambda match: f"\\u{ord(match.group()):04x}", quoted)
