@@ -2,8 +2,12 @@
 
 import gzip
 import io
+import shutil
 import sqlite3
+import struct
+import subprocess
 import tarfile
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -149,6 +153,76 @@ def test_a_database_that_computes_for_ever_is_left() -> None:
     connection.close()
     with pytest.raises(NotReadError):
         rpm(data)
+
+
+def varint(text: bytes) -> bytes:
+    length, out = len(text), b""
+    while length >= 0x80:
+        out, length = out + bytes([length & 0x7F | 0x80]), length >> 7
+    return out + bytes([length]) + text
+
+
+def go_program(modules: bytes, version: bytes = b"go1.24.1", place: int = 128 * 1024) -> bytes:
+    """An ELF-64 file with one writable segment, which begins with what Go's linker writes."""
+    info = (
+        b"\xff Go buildinf:"
+        + bytes([8, 2])
+        + bytes(16)
+        + varint(version)
+        + varint(b"<" * 16 + modules + b">" * 16)
+    )
+    program = struct.pack("<IIQQQQQQ", 1, 6, place, 0, 0, len(info), len(info), 4096)
+    head = (
+        b"\x7fELF\x02\x01\x01"
+        + bytes(9)
+        + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    )
+    return (head + program).ljust(place, b"\0") + info.ljust(256 * 1024, b"\0")
+
+
+MODULES = (
+    b"path\texample.com/cmd/x\nmod\texample.com\tv1.2.3\th1:x=\n"
+    b"dep\tgithub.com/BurntSushi/toml\tv1.4.0\th1:y=\ndep\told.example/a\tv1.0.0\n=>\tnew.example/a\tv1.0.1\th1:z=\n"
+)
+
+
+def test_modules_of_go_programs(tmp_path: Path) -> None:
+    found = packages_of(facts(tmp_path, {"app": go_program(MODULES)})).packages
+    assert [package.url() for package in found] == [
+        "pkg:golang/example.com@v1.2.3",
+        "pkg:golang/github.com/burntsushi/toml@v1.4.0",
+        "pkg:golang/new.example/a@v1.0.1",
+        "pkg:golang/stdlib@1.24.1",
+    ]
+    other = b"\x7fELF" + bytes(300 * 1024)
+    assert names(tmp_path, {"app": go_program(MODULES)}, {"app": other}) == []
+    assert (
+        names(tmp_path, {"usr/local/bin/deep/er/app": go_program(b"")}, {"usr/local/bin/deep/er/.wh.app": b""})
+        == []
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 200), st.binary(max_size=80))
+def test_any_bytes_in_a_program_of_go(at: int, noise: bytes) -> None:
+    data = bytearray(go_program(MODULES))
+    for place in (at, 128 * 1024 + at):
+        data[place : place + len(noise)] = noise
+    with tempfile.TemporaryDirectory() as directory:
+        assert len(facts(Path(directory), tar({"app": bytes(data)}))) == 1
+
+
+@pytest.mark.real
+def test_a_real_program_as_go_itself_says(tmp_path: Path) -> None:
+    program = shutil.which("containerd") or pytest.skip("containerd (Debian package containerd) is not installed")
+    if shutil.which("go") is None:
+        pytest.skip("go is not installed")
+    said = subprocess.run(["go", "version", "-m", program], check=True, capture_output=True, text=True).stdout
+    version = said.split()[1].removeprefix("go")
+    modules = [line.split("\t")[2] for line in said.splitlines() if line.startswith(("\tdep\t", "\tmod\t"))]
+    found = names(tmp_path, tar({"containerd": Path(program).read_bytes()}))
+    assert sorted(found) == sorted([*modules, "stdlib"])
+    assert facts(tmp_path, tar({"c": Path(program).read_bytes()}))[0].databases[0].packages[0].version == version
 
 
 def test_urls_of_packages() -> None:

@@ -17,7 +17,7 @@ from isthmus.oci import Digest
 from isthmus.progress import Progress
 from isthmus.report.packages.layer import LayerFacts, read_layer
 
-_VERSION: Final = "packages-1"
+_VERSION: Final = "packages-2"
 _WORKERS: Final = 2
 """Decompression releases Python's lock; more would take cores from whatever else runs."""
 

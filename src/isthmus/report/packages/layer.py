@@ -14,6 +14,7 @@ import msgspec
 
 from isthmus.errors import IsthmusError
 from isthmus.report.packages import databases
+from isthmus.report.packages.golang import LEAST, go_modules
 from isthmus.report.packages.model import Package
 from isthmus.report.packages.rpm import NotReadError, rpm
 from isthmus.transfer.archive.opening import ArchiveFile, Stream, read_exactly
@@ -85,7 +86,7 @@ class _Found:
         )
 
     def full(self) -> bool:
-        return len(self.databases) + len(self.hidden) + len(self.licences) > MAX_FOUND
+        return len(self.databases) + len(self.licences) > MAX_FOUND
 
 
 def read_layer(path: Path) -> LayerFacts:
@@ -107,11 +108,13 @@ def _take(member: Member, stream: Stream, found: _Found) -> None:
     if name.startswith(_WHITEOUT):
         if name == _OPAQUE:
             found.opaque.append(directory)
-        elif _concerns(full := f"{directory}/{name[len(_WHITEOUT) :]}".lstrip("/")):
-            found.hidden.append(full)
+        else:
+            found.hidden.append(f"{directory}/{name[len(_WHITEOUT) :]}".lstrip("/"))
         return
     limit = _limit(member.name)
     if not limit:
+        if member.size >= LEAST:
+            _look_for_go(member, stream, found)
         return
     if member.kind != "file":
         found.hidden.append(member.name)  # a link or directory stands where a lower layer may have a database
@@ -124,6 +127,14 @@ def _take(member: Member, stream: Stream, found: _Found) -> None:
         return
     data = read_exactly(stream, member.size, "layer") if member.size else b""
     _parse(member.name, data, found)
+
+
+def _look_for_go(member: Member, stream: Stream, found: _Found) -> None:
+    modules = go_modules(member, stream) if member.kind == "file" else []
+    if modules:
+        found.databases[member.name] = Database(member.name, tuple(modules))
+    else:
+        found.hidden.append(member.name)  # it may stand where a lower layer has a program of Go
 
 
 def _parse(path: str, data: bytes, found: _Found) -> None:
@@ -149,19 +160,3 @@ def _limit(path: str) -> int:
     if path.startswith(("usr/share/doc/", "var/lib/dpkg/status.d/")):
         return MAX_SMALL if _COPYRIGHT.fullmatch(path) or _STATUS_D.fullmatch(path) else 0
     return MAX_SMALL if path in _RELEASES else 0
-
-
-def _concerns(path: str) -> bool:
-    """Whether taking this path away could take a database away; most whiteouts are of other things."""
-    if _limit(path) or path.endswith((".dist-info", ".egg-info", "site-packages", "dist-packages")):
-        return True
-    below = (
-        *_LARGE,
-        *_UNREAD,
-        *_RELEASES,
-        "var/lib/dpkg/status.d/",
-        "usr/lib/python",
-        "usr/local/lib/python",
-        "opt/",
-    )
-    return any(place.startswith(f"{path}/") for place in below) or path.count("/") < 5

@@ -28,9 +28,12 @@ class Package(msgspec.Struct, frozen=True, order=True):
             return self.purl
         namespace = f"{quote(distribution or _HOMES.get(self.kind, ''), safe='')}/" if self.kind in _HOMES else ""
         name = self.name.lower().replace("_", "-") if self.kind == "pypi" else self.name
+        safe = ""
+        if self.kind == "golang":
+            name, safe = self.name.lower(), "/"
         arch = f"?arch={quote(self.arch, safe='')}" if self.arch else ""
         version = f"@{quote(self.version, safe='')}" if self.version else ""
-        return f"pkg:{self.kind}/{namespace}{quote(name, safe='')}{version}{arch}"
+        return f"pkg:{self.kind}/{namespace}{quote(name, safe=safe)}{version}{arch}"
 
 
 _HOMES: Final = {"deb": "debian", "apk": "alpine", "rpm": "redhat"}
