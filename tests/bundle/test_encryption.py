@@ -1,5 +1,6 @@
 """Encrypted volumes show nothing, and open only with an identity that they are for."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -124,3 +125,68 @@ def test_the_commands(signed: Bundle, tmp_path: Path) -> None:
     )
     subprocess.run(["bash", "-e", "-o", "pipefail", "-c", script], cwd=tmp_path, check=True, capture_output=True)
     assert tree(tmp_path / "a") == tree(tmp_path / "b") == signed.tree
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_a_killed_run_is_taken_up_behind_the_last_finished_volume(
+    signed: Bundle, keys: KeyPaths, secrets: tuple[Path, Path, list[Any]], tmp_path: Path, after: int
+) -> None:
+    out, journal = tmp_path / "out", tmp_path / "out" / ".encrypted.partial"
+
+    def finished() -> list[str]:
+        return [v["file"] for v in json.loads(journal.read_bytes())["volumes"]] if journal.exists() else []
+
+    def stop(done: int, total: int, label: str) -> None:
+        if len(finished()) == after:
+            raise Killed
+
+    def sealed_bytes(name: str) -> bytes:
+        return next(out.glob(f"{name}*")).read_bytes()
+
+    with Store.open(signed.source) as store:
+        plan, key = plan_bundle(store, volume_size=120_000), load_private_key(keys.private)
+        with pytest.raises(Killed):
+            pack_encrypted(plan, store, out, secrets[2], key, stop)
+        kept = {name: sealed_bytes(name) for name in finished()}
+        assert len(kept) == after
+        result = pack_encrypted(plan, store, out, secrets[2], key)
+    assert {name: sealed_bytes(name) for name in kept} == kept
+    assert {path.name for path in out.iterdir()} == {*(v.file for v in result.volumes), "SHA256SUMS"}
+    subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=out, check=True)
+    unpack_stream(opened(sorted(out.glob("*.age")), secrets[0]), tmp_path / "site", [load_public_key(keys.public)])
+    assert tree(tmp_path / "site") == signed.tree
+
+
+@pytest.mark.parametrize("what", ["file", "recipients", "signature"])
+def test_what_was_finished_otherwise_is_done_again(
+    signed: Bundle,
+    keys: KeyPaths,
+    other_keys: KeyPaths,
+    secrets: tuple[Path, Path, list[Any]],
+    tmp_path: Path,
+    what: str,
+) -> None:
+    out = tmp_path / "out"
+
+    def stop(done: int, total: int, label: str) -> None:
+        if done > 300_000:
+            raise Killed
+
+    with Store.open(signed.source) as store:
+        plan = plan_bundle(store, volume_size=120_000)
+        with pytest.raises(Killed):
+            pack_encrypted(plan, store, out, secrets[2], load_private_key(keys.private), stop)
+        first = next(out.glob("bundle-0001.isv.age*"))
+        before = first.read_bytes()
+        if what == "file":
+            first.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+        key = load_private_key(other_keys.private if what == "signature" else keys.private)
+        to = secrets[2][:1] if what == "recipients" else secrets[2]
+        pack_encrypted(plan, store, out, to, key)
+    assert (out / "bundle-0001.isv.age").read_bytes() != before
+    unpack_stream(opened(sorted(out.glob("*.age")), secrets[0]), tmp_path / "site", [key.public])
+    assert tree(tmp_path / "site") == signed.tree

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from isthmus.bundle.beside import CHECKSUMS, check_directory, replace, write_companions
 from isthmus.bundle.encoding import parity_payload
 from isthmus.bundle.fitting import BundlePlan
+from isthmus.bundle.kept import Journal, hash_file
 from isthmus.bundle.layout import pack_record
 from isthmus.bundle.locking import exclusive
 from isthmus.bundle.medium import io_errors, new_buffer, open_regular
@@ -139,18 +140,19 @@ def pack_encrypted(
 ) -> PackResult:
     """Write each volume encrypted, as `bundle-NUMBER.isv.age`, and `SHA256SUMS` last; no manifest beside them.
 
-    age draws new keys each time: the files are never the same again, and a killed run begins anew. Raises as
-    `pack` does; UsageError `file-exists` where the directory holds a finished bundle.
+    age draws new keys each time: the files are never the same again. A killed run is taken up behind the last
+    volume that it finished. Raises as `pack` does; UsageError `file-exists` where there is a finished bundle.
     """
     place = Path(out_dir)
     with exclusive(place, _BUSY), ThreadPoolExecutor(THREADS, "isthmus-pack") as pool:
         if (place / CHECKSUMS).exists() or any(place.glob("*.isv")):
             raise UsageError("file-exists", "it holds a bundle; pack into an empty directory", where=str(place))
-        packer = _Packer(plan, store, place, pool, progress)
+        packer, journal = _Packer(plan, store, place, pool, progress), Journal(place, recipients)
         for shape in shapes_of(plan, signing_key):
-            packer.encrypted(shape, recipients)
+            packer.encrypted(shape, recipients, journal)
         volumes = tuple(packer.done)
         replace(place / CHECKSUMS, "".join(f"{v.sha256}  {v.file}\n" for v in volumes).encode())
+        journal.end()
     return _result(plan, volumes)
 
 
@@ -216,25 +218,40 @@ class _Packer:
             stream.flush()
         self._finished(shape, front)
 
-    def encrypted(self, shape: Shape, recipients: Sequence[Any]) -> None:
-        """Write the next volume encrypted."""
+    def encrypted(self, shape: Shape, recipients: Sequence[Any], journal: Journal) -> None:
+        """Write the next volume encrypted, or keep what an earlier run finished."""
         from isthmus.bundle.encryption import encrypted
 
         final = self._place / f"bundle-{shape.number:04}.isv.age"
         partial = final.with_name(final.name + PARTIAL)
-        self._unproven.append((partial, final))
-        with _continued(partial, 0) as file, encrypted(file, recipients) as stream:
-            self._fill(stream, shape, Front())
-        with open_regular(partial) as written:
-            digest = hashlib.sha256()
-            for position in range(0, written.size, len(self._buffer)):
-                piece = self._buffer[: min(len(self._buffer), written.size - position)]
-                written.into(piece, position)
-                digest.update(piece)
-        self.done.append(PackedVolume(final.name, written.size, digest.hexdigest()))
+        taken = journal.take_over(shape.header, final, partial)
+        if taken is None or taken[1] == partial:
+            self._unproven.append((partial, final))
+        if taken is not None:
+            self._pass_over(shape)
+            size, digest = taken[0].size, taken[0].sha256
+        else:
+            with _continued(partial, 0) as file, encrypted(file, recipients) as stream:
+                self._fill(stream, shape, Front())
+            with open_regular(partial) as written:
+                size, digest = written.size, hash_file(written)
+            journal.finished(shape.header, final.name, size, digest)
+        self.done.append(PackedVolume(final.name, size, digest))
         self._before += shape.size
+        self._meter.reach(self._before, final.name)
         if not self._spans:
             self._publish()
+
+    def _pass_over(self, shape: Shape) -> None:
+        """Hash in the store what a volume has of blobs that span volumes, for those that come after it."""
+        for record in shape.records():
+            if record.is_whole or record.is_parity or record.segment is None:
+                continue
+            if (blob := self._spans.begin(record.header)) is not None:
+                for piece in self._payload(record):
+                    blob.update(piece)
+            if blob is None or not self._spans.keep(record.header, blob):
+                self._give_up(record)
 
     def _finished(self, shape: Shape, front: Front) -> None:
         self.done.append(PackedVolume(shape.file_name, shape.size, front.hash.hexdigest()))
