@@ -29,6 +29,7 @@ PARTS: dict[str, str] = {
     "network-policies": "isthmus.site.network_policies",
     "object-storage": "isthmus.site.object_storage",
     "alerts": "isthmus.site.alerts.part",
+    "helm-values": "isthmus.site.helm_values",
     "serve": "isthmus.site.serving",
     "ck8s": "isthmus.site.ck8s.part",
 }

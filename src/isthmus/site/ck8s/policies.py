@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from isthmus.inventory.site_config import ClusterSection
 from isthmus.site.addresses import Server, cidrs, collapsed, servers
-from isthmus.site.ck8s.programs import has_falco_index
+from isthmus.site.ck8s.programs import takes_falco_artifacts
 from isthmus.site.ck8s.setting import CLOSED, Setting, common, service, workload
 from isthmus.site.plan import Decision, Site
 
@@ -81,7 +81,7 @@ def _files(site: Site) -> Iterator[Setting]:
     else:
         yield from _rule("sc", "opensearch.plugins", list(CLOSED), _WEB)
     wanted = [server for server in (files, registry) if server is not None and server.networks]
-    if has_falco_index(site) and wanted:
+    if takes_falco_artifacts(site) and wanted:
         networks = cidrs(network for server in wanted for network in server.networks)
         ports = sorted({server.port for server in wanted})
         yield from _rule("common", "falco.plugins", list(networks), ports)
