@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from isthmus.bundle import BundleReference, plan_bundle
+from isthmus.oci.descriptor import EMPTY_JSON
 from isthmus.report import Release, earlier, make_release, read_release
 from isthmus.report.model import Item
-from tests.report.conftest import CONTROLLER, NGINX, STATIC, TOOLS, UBI, Platform, layer, put
+from tests.bundle.conftest import as_json, put_blob
+from tests.report.conftest import CONTROLLER, NGINX, STATIC, TOOLS, UBI, Platform, layer, put, put_manifest
 
 
 def item(release: Release, name: str) -> Item:
@@ -142,3 +145,25 @@ def test_hostile_words_do_not_become_markup(platform: Platform) -> None:
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert any("not read to its end" in note for note in item(release, "evil.example/x:1").notes)
+
+
+def test_what_is_no_image_is_called_as_where_it_came_from(platform: Platform) -> None:
+    blob = as_json(put_blob(platform.store, b"a plugin", "application/octet-stream"))
+    origin = "https://artifacts.example.org/plugins/x-1.zip"
+    for number, where in enumerate((origin, "http://[broken")):
+        document = {
+            "artifactType": "application/vnd.isthmus.file.v1",
+            "config": as_json(put_blob(platform.store, b"{}", EMPTY_JSON)),
+            "layers": [blob],
+            "annotations": {"dev.isthmus.name": where},
+        }
+        put_manifest(platform.store, f"isthmus.internal/files/x-{number}", "latest", document)
+    references = [
+        BundleReference(stored.name, stored.descriptor, "file")
+        for stored in platform.store.references()
+        if "/files/" in stored.name
+    ]
+    release, files = make_release(plan_bundle(platform.store, references), platform.store, platform.asked())
+    assert [each.host for each in release.items] == ["artifacts.example.org", "isthmus.internal"]
+    assert release.items[0].media_type == "application/vnd.isthmus.file.v1"
+    assert f'<th scope="row">{origin}' in files["release.html"].decode()

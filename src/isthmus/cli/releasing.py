@@ -113,7 +113,7 @@ def write_release(
 
     references = read_lock(lock_path).references if lock_path else ()
     asked = Asked(
-        evidence={(entry.kind, entry.name): entry.evidence for entry in references},
+        evidence={(entry.kind, entry.stored_name): entry.evidence for entry in references},
         signers=options.signers,
         before=options.before,
         mode=cast("Mode", options.sbom),

@@ -86,7 +86,7 @@ def _item(
         ),
         size=sum(blobs[number].size for number in reference.blobs),
         carried=sum(blobs[number].size for number in reference.blobs if number not in held),
-        host=text(urlsplit(origin).hostname or name.host) if origin else name.host,
+        host=_host(origin) or name.host,
         platforms=_platforms(root, reference),
         licences=_licences(labels),
         title=text(labels.get(f"{_LABELS}title", "") or origin),
@@ -95,6 +95,14 @@ def _item(
         needed_by=needed_by,
         notes=tuple(notes),
     )
+
+
+def _host(origin: str) -> str:
+    """The host in a URL, if it is one."""
+    try:
+        return text(urlsplit(origin).hostname or "")
+    except ValueError:
+        return ""
 
 
 def component(evidence: str) -> str:

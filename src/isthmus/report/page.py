@@ -59,9 +59,15 @@ def release_page(release: Release, digest: str) -> str:
         changed=[item for item in things if item.change not in ("", "same")],
         removed=[gone for gone in release.removed if gone.kind not in _ATTACHMENTS],
         signing=signing,
+        headline=headline,
         noted=[item for item in release.items if item.notes],
         attestations=[(item, each) for item in things for each in item.signatures if each.kind == "attestation"],
     )
+
+
+def headline(item: Item) -> str:
+    """What people call a thing: where it came from, for what a store keeps under a name of its own."""
+    return item.title if item.kind in ("file", "git", "packages") and item.title else item.name
 
 
 def signing(item: Item) -> tuple[str, tuple[str, str]]:
