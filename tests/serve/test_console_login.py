@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from http.cookies import SimpleCookie
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -63,14 +64,12 @@ class Browser(Client):
                     self.jar.pop(name, None)
         return answer
 
-    def submit(self, path: str, headers: dict[str, str] | None = None, **fields: str) -> Answer:
+    def submit(self, path: str, headers: dict[str, str] | None = None, **fields: Any) -> Answer:
         return self.request("POST", path, {**FORM, **(headers or {})}, urlencode(fields).encode())
 
-    def log_in(self, name: str, password: str, place: str = "/console/", **headers: str) -> Answer:
+    def log_in(self, name: str, password: str, place: str = "/console/") -> Answer:
         page = self.get(f"/console/login?{urlencode({'next': place})}").body.decode()
-        return self.submit(
-            "/console/login", headers, token=token_of(page), next=place, name=name, password=password
-        )
+        return self.submit("/console/login", token=token_of(page), next=place, name=name, password=password)
 
 
 def token_of(page: str) -> str:
@@ -148,7 +147,7 @@ def test_users_see_what_they_may_pull(closed: Browser) -> None:
 
 
 def test_a_form_of_others_does_nothing(closed: Browser) -> None:
-    fields = {"name": "admin", "password": "secret", "next": "/console/"}
+    fields: Any = {"name": "admin", "password": "secret", "next": "/console/"}
     assert closed.submit("/console/login", **fields).status == 403
     token = token_of(closed.get("/console/login").body.decode())
     stolen = closed.jar.pop("isthmus_login")
@@ -261,13 +260,13 @@ def test_a_session_goes_on_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Sessions()
     session = made.begin("admin", "hash")
     start = session.since
-    monkeypatch.setattr(sessions.time, "time", lambda: start + sessions.LIFETIME * 0.9)
+    monkeypatch.setattr("time.time", lambda: start + sessions.LIFETIME * 0.9)
     assert session.is_old(start + sessions.LIFETIME * 0.9)
     later = made.go_on(session)
-    monkeypatch.setattr(sessions.time, "time", lambda: start + sessions.LIFETIME * 1.5)
+    monkeypatch.setattr("time.time", lambda: start + sessions.LIFETIME * 1.5)
     assert made.read(made.write(session)) is None
     assert made.read(made.write(later)) == later
-    monkeypatch.setattr(sessions.time, "time", lambda: start + sessions.LONGEST + 1)
+    monkeypatch.setattr("time.time", lambda: start + sessions.LONGEST + 1)
     assert made.read(made.write(made.go_on(later))) is None
 
 

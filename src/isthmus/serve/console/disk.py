@@ -12,7 +12,7 @@ from isthmus.store import Store
 AGAIN = 60.0
 """Seconds for which blobs are not counted again."""
 
-_PATIENCE = 0.1
+_PATIENCE = 0.05
 _log = logging.getLogger("isthmus.serve")
 
 

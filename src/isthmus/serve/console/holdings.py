@@ -24,7 +24,7 @@ from isthmus.store import Store
 LOCK_FILE = "isthmus.lock"
 """A lock that lies in the store's directory."""
 
-_PATIENCE = 0.1  # seconds that a page waits for what is being read
+_PATIENCE = 0.05  # seconds that a page waits for what is being read
 _BREATH = 25  # manifest trees after which the thread lets others run
 _log = logging.getLogger("isthmus.serve")
 _Mark = tuple[object, ...]

@@ -8,10 +8,13 @@ from typing import Any
 from aiohttp import web
 
 from isthmus.serve.console import listing, state
-from isthmus.serve.console.coverage import coverage
+from isthmus.serve.console.coverage import Coverage, coverage
 from isthmus.serve.console.gate import LoginNeededError, Viewer
+from isthmus.serve.console.holdings import Snapshot
 from isthmus.serve.console.parts import Parts
 from isthmus.serve.console.state import Bundles, Missing
+
+_FORGET_SECONDS = 2.0  # for which what was missed is not looked for again
 
 
 class Pages:
@@ -19,6 +22,8 @@ class Pages:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._covered: tuple[Snapshot | None, Coverage | None] = (None, None)
+        self._forgot = 0.0
 
     async def overview(self, _request: web.Request, viewer: Viewer) -> web.StreamResponse:
         """What the site holds, at a glance."""
@@ -43,7 +48,7 @@ class Pages:
                 "bundle_count": len(bundles.received),
                 "missing": lacking[:5],
                 "missing_count": len(lacking),
-                "coverage": coverage(snapshot, viewer),
+                "coverage": await self._coverage(snapshot, viewer),
                 "disk": await self._parts.disk.current(),
                 "jobs": self._jobs(viewer, bundles),
             },
@@ -89,7 +94,7 @@ class Pages:
     async def coverage(self, request: web.Request, viewer: Viewer) -> web.StreamResponse:
         """The lock against what is held."""
         snapshot = await self._parts.holdings.current()
-        found = await asyncio.to_thread(coverage, snapshot, viewer)
+        found = await self._coverage(snapshot, viewer)
         only = request.query.get("only", "")
         entries = [one for one in found.entries if one.state != "held" or only != "lacking"] if found else []
         page = listing.page_of(entries, request.query.get("page", ""), request.path, {"only": only})
@@ -126,6 +131,16 @@ class Pages:
         """The same, only the list, for htmx to put into the page every few seconds."""
         return self._page("jobs.html", viewer, "activity", {"jobs": await self._under_way(viewer)})
 
+    async def _coverage(self, snapshot: Snapshot, viewer: Viewer) -> Coverage | None:
+        """Remembered for the snapshot where nothing has to be left out."""
+        if not viewer.sees_all:
+            return await asyncio.to_thread(coverage, snapshot, viewer)
+        known, found = self._covered
+        if known is not snapshot:
+            found = await asyncio.to_thread(coverage, snapshot, viewer)
+            self._covered = (snapshot, found)
+        return found
+
     async def _under_way(self, viewer: Viewer) -> list[state.Job]:
         bundles = await asyncio.to_thread(state.find_bundles, self._parts.catalogue.store)
         return self._jobs(viewer, bundles)
@@ -135,7 +150,9 @@ class Pages:
         return state.jobs(pushes, bundles, viewer)
 
     async def _missing(self, viewer: Viewer) -> list[Missing]:
-        await self._parts.misses.forget_found(self._parts.catalogue)
+        if time.monotonic() - self._forgot > _FORGET_SECONDS:
+            await self._parts.misses.forget_found(self._parts.catalogue)
+            self._forgot = time.monotonic()
         return state.missing(self._parts.misses, viewer)
 
     def _page(self, template: str, viewer: Viewer, section: str, values: Mapping[str, Any]) -> web.StreamResponse:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from isthmus.serve.shared import ENDED, derived_key
+
 LIFETIME = 3600
 """Seconds without a request after which a session ends."""
 
@@ -50,8 +52,7 @@ class Sessions:
     """Makes and reads cookies."""
 
     def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
-        self._ended: OrderedDict[str, float] = OrderedDict()
+        self._key = derived_key("console")
         self._decoder = msgspec.json.Decoder(Session)
 
     def begin(self, user: str, hashed: str) -> Session:
@@ -79,7 +80,7 @@ class Sessions:
         if len(text) > _MAX_COOKIE or not _same(tag, self._tag(b"session", body)):
             return None
         session = self._decoder.decode(body)
-        return session if session.until > time.time() and session.key not in self._ended else None
+        return session if session.until > time.time() and session.key not in ENDED else None
 
     def fits(self, session: Session, hashed: str) -> bool:
         """Whether the password is still the one it began with."""
@@ -87,9 +88,7 @@ class Sessions:
 
     def end(self, session: Session) -> None:
         """Never read it again."""
-        self._ended[session.key] = session.until
-        while len(self._ended) > _REMEMBERED:
-            self._ended.popitem(last=False)
+        ENDED.add(session.key)
 
     def form_token(self, about: str) -> str:
         """What a form must bring back; `about` is the session's key, or the nonce of a cookie before one."""
