@@ -22,6 +22,7 @@ from isthmus.bundle import (
 )
 from isthmus.cli.main import run
 from isthmus.errors import UsageError, VerificationError
+from isthmus.report import Asked, make_release
 from isthmus.store import Store
 from tests.bundle.conftest import fill, put_image
 
@@ -41,8 +42,9 @@ def bundle(place: Path, seed: int = 1, **options: int) -> Path:
         fill(store, seed)
         out = place / f"bundle{seed}"
         pack(plan_bundle(store, **options), store, out)  # type: ignore[arg-type]
-    release = {"format": "isthmus-release", "bundle": subject_of(out).bundle}
-    (out / "release.json").write_text(json.dumps(release))
+    with Store.open(place / f"source{seed}") as store:
+        _, files = make_release(plan_bundle(store, **options), store, Asked(mode="none"))  # type: ignore[arg-type]
+    (out / "release.json").write_bytes(files["release.json"])
     return out
 
 

@@ -79,3 +79,36 @@ def test_where_the_release_goes(platform: Platform, tmp_path: Path) -> None:
     assert pack(platform, tmp_path / "both", "--release", str(tmp_path), "--no-release") == 2
     assert pack(platform, tmp_path / "both", "--previous", str(tmp_path / "nothing.json")) == 2
     assert not (tmp_path / "both").exists()
+
+
+def test_only_what_was_read_is_approved(
+    platform: Platform, maker: KeyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A page or a document that hides something is found; without the bundle, by the document's signature."""
+    out = platform.place / "out"
+    officer = generate_keys(platform.place / "keys", "officer")
+    assert pack(platform, out, "--sign", str(maker.private)) == 0
+    approve = ["approve", str(out), "--sign", str(officer.private), "--dry-run"]
+    signed = [*approve, "--key", str(maker.public)]
+    assert run(signed) == 0
+    assert capsys.readouterr().err == ""
+    page, document = out / "release.html", out / "release.json"
+    right = page.read_text(), document.read_text()
+    page.write_text(right[0].replace(NGINX, "docker.io/library/harmless"))
+    assert run(approve) == 4
+    assert "does not show what release.json says" in capsys.readouterr().err
+    page.unlink()
+    release = json.loads(right[1])
+    release["items"] = [item for item in release["items"] if not item["name"].startswith(f"{NGINX}:1")]
+    document.write_text(json.dumps(release))
+    assert run(approve) == 4
+    assert f"{NGINX}:1.22.1" in capsys.readouterr().err
+    assert run(signed) == 4
+    assert "it is not signed by" in capsys.readouterr().err
+    alone = platform.place / "alone"
+    alone.mkdir()
+    (alone / "release.json").write_text(right[1])
+    assert run(["approve", str(alone / "release.json"), *approve[2:]]) == 0
+    assert "was not compared with it" in capsys.readouterr().err
+    assert run(["approve", str(alone / "release.json"), *signed[2:]]) == 4
+    assert "release.sig is not beside it" in capsys.readouterr().err

@@ -16,10 +16,10 @@ import msgspec
 from isthmus.bundle.beside import SUFFIX, replace
 from isthmus.bundle.keys import PublicKey, SigningKey
 from isthmus.bundle.layout import Signature
-from isthmus.bundle.manifest import MAX_MANIFEST, bundle_id, canonical
+from isthmus.bundle.manifest import MAX_MANIFEST, BundleManifest, bundle_id, canonical
 from isthmus.bundle.medium import open_regular
 from isthmus.bundle.planning import created_time
-from isthmus.bundle.volume import open_volume
+from isthmus.bundle.volume import Contents, KnownContents, open_volume
 from isthmus.errors import IsthmusError, UsageError, VerificationError
 
 FORMAT: Final = "isthmus-approval"
@@ -69,11 +69,16 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """What is to be approved: a bundle's id, the SHA-256 of its release document, and the directory of both."""
+    """What is to be approved: a bundle's id, the SHA-256 of its release document, and where they are.
+
+    `manifest` is the bundle's, where the bundle itself is there.
+    """
 
     bundle: str
     release: str | None
     place: Path
+    document: Path
+    manifest: BundleManifest | None = None
 
 
 def subject_of(path: str | os.PathLike[str]) -> Subject:
@@ -86,24 +91,25 @@ def subject_of(path: str | os.PathLike[str]) -> Subject:
     place = given if given.is_dir() else given.parent
     document = given if given.suffix == ".json" and given.name != MANIFEST else place / RELEASE
     stated, digest = _release(document) if document.exists() or document == given else (None, None)
-    carried = None if document == given and not any(place.glob(f"*{SUFFIX}")) else _bundle(given, place)
+    contents = None if document == given and not any(place.glob(f"*{SUFFIX}")) else _bundle(given, place)
+    carried = bundle_id(contents.raw).hex() if contents else None
     if carried and stated and carried != stated:
         why = f"it is about bundle {stated[:16]}…, and beside it is {carried[:16]}…"
         raise VerificationError("foreign-volume", why, where=str(document))
     bundle = carried or stated
     if bundle is None:
         raise UsageError("file-not-found", "there is neither a bundle nor its release.json", where=str(given))
-    return Subject(bundle, digest, place)
+    return Subject(bundle, digest, place, document, contents.manifest if contents else None)
 
 
-def _bundle(given: Path, place: Path) -> str | None:
-    """The id of the bundle whose volume or manifest is here."""
+def _bundle(given: Path, place: Path) -> Contents | None:
+    """What the bundle whose volume or manifest is here holds."""
     volumes = [given] if given.suffix == SUFFIX else sorted(place.glob(f"*{SUFFIX}"))
     if volumes:
-        return open_volume(volumes[0]).bundle
+        return open_volume(volumes[0]).contents
     if (place / MANIFEST).exists():
         with open_regular(place / MANIFEST) as file:
-            return bundle_id(file.at(0, MAX_MANIFEST + 1)).hex()
+            return KnownContents().decode(file.at(0, MAX_MANIFEST + 1))
     return None
 
 
