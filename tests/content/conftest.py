@@ -70,6 +70,9 @@ class Publisher:
         data = file.read_bytes()
         etag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
         start = 0
+        if spread == f"bytes={len(data)}-" and not self.no_ranges:
+            self._short(request, 416, {"Content-Range": f"bytes */{len(data)}"})
+            return
         match = re.fullmatch(r"bytes=([0-9]+)-", spread)
         if match and not self.no_ranges and request.headers.get("If-Range", etag) == etag:
             start = int(match[1])

@@ -13,11 +13,15 @@ from pathlib import Path
 import pytest
 
 from isthmus.content import things
+from isthmus.content.fetch import fetch_known
 from isthmus.content.files import lock_file
 from isthmus.content.pull import pull_things
 from isthmus.content.web import Web
+from isthmus.errors import VerificationError
 from isthmus.inventory.config import Addition
 from isthmus.inventory.model import Finding, Ref
+from isthmus.oci import Digest
+from isthmus.progress import Meter
 from isthmus.registry import ConnectionOptions
 from isthmus.store import Store
 from tests.content.conftest import Publisher
@@ -230,3 +234,30 @@ def test_a_killed_pull_goes_on_where_it_was(place: Workplace, publisher: Publish
         assert ranges[0].startswith("bytes=")
     with Store.open(place.store) as store:
         assert store.blob_path(place.entries()[url].contents[0].digest).read_bytes() == data
+
+
+def test_files_that_age_are_fetched_again_only_when_they_changed(place: Workplace, publisher: Publisher) -> None:
+    url = publisher.put("db.bin", DATA)
+    place.write({"file": url, "refresh": "1d"})
+    assert place.run("lock")[0] == 0
+    assert place.run("pull")[0] == 0
+    assert place.run("refresh")[1]["changed"] == []
+    assert publisher.asked("db.bin").count(("GET", "")) == 1
+    publisher.put("db.bin", DATA + b"newer")
+    assert place.run("refresh")[1]["changed"] != []
+    assert publisher.asked("db.bin").count(("GET", "")) == 2
+
+
+def test_a_cut_that_looks_like_the_end_is_resumed_and_a_short_file_refused(
+    place: Workplace, publisher: Publisher
+) -> None:
+    publisher.no_length = True
+    url = publisher.put("b.bin", DATA)
+    with Store.create(place.store) as store, Web(ConnectionOptions(backoff=0.01)) as web:
+        publisher.cut["/b.bin"] = 2_000_000
+        fetch_known(store, web, url, Digest(f"sha256:{SHA}"), len(DATA), Meter(len(DATA)))
+        assert publisher.asked("b.bin")[-1] == ("GET", "bytes=2000000-")
+        short = publisher.put("short.bin", b"short")
+        with pytest.raises(VerificationError) as caught:
+            fetch_known(store, web, short, Digest.of(b"short!"), 6, Meter(6))
+        assert caught.value.code == "size-mismatch"

@@ -122,3 +122,14 @@ def test_without_git_the_error_is_ours(place: Workplace, origin: Path, monkeypat
     status, told = place.run("lock")
     assert status == 3
     assert "no git on this machine" in told["error"]["items"][0]
+
+
+def test_what_did_not_move_is_not_fetched_again(
+    place: Workplace, origin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.write({"git": f"file://{origin}", "serve": "git/o.git"})
+    assert place.run("lock")[0] == 0
+    before = place.lock.read_bytes()
+    monkeypatch.setattr("isthmus.content.git._fetch", lambda *_: pytest.fail("fetched"))
+    assert place.run("lock")[0] == 0
+    assert place.lock.read_bytes() == before

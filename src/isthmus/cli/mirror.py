@@ -126,6 +126,10 @@ def command(
         if not part.is_whole:
             document["finished"] = result.finished
         absent = push_stored(run, target, entries) if part.is_whole else ()
+        if not part.is_whole and not all(entry.in_registry for entry in entries):
+            run.note(
+                "files, git repositories, packages and classic charts are not in the shards: use 'isthmus push'"
+            )
         if absent:
             document["missing"] = list(absent)
         run.emit(document, lambda: show_copy(to, result, changes))

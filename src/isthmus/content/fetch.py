@@ -104,6 +104,10 @@ def _bring(
             restarted = True
         except UnreachableError as error:
             meter.add(-before, label)
+            if error.http_status == 416:
+                raise VerificationError(
+                    "size-mismatch", f"the file is shorter than the {blob.size} bytes that it must have"
+                ) from error
             attempts = 1 if writer.offset - before >= _PROGRESS else attempts + 1
             delay = delay_before(attempts, error, web.options(place))
             if error.code == "io-failed" or delay is None:
@@ -126,6 +130,9 @@ def _stream(web: Web, place: str, blob: Descriptor, writer: BlobWriter, meter: M
             if part:
                 writer.write(part)
                 meter.add(len(part), label)
+        if writer.offset < blob.size and said is None:
+            # Without a length nobody can tell a cut from the end; asked for the rest, the host will.
+            raise UnreachableError("unreachable", "the answer may have broken off", temporary=True)
 
 
 def _start(response: Response, offset: int, size: int | None) -> int:

@@ -53,7 +53,7 @@ def lock_file(
     """
     url = ref.name
     web.places(url)  # which refuses what is no address
-    pin = _pin(ref, addition, web, None if max_age else old)
+    pin = _pin(ref, addition, web, old, ages=bool(max_age))
     signed = any((addition.verify.gpg, addition.verify.minisign, addition.verify.cosign))
     fetched = _size_only(web, url, pin) if pin and pin.digest.algorithm == "sha256" and not signed else None
     if fetched is None:
@@ -78,16 +78,32 @@ def lock_file(
     )
 
 
-def _pin(ref: Ref, addition: Addition, web: Web, old: LockEntry | None) -> Pin | None:
+def _pin(ref: Ref, addition: Addition, web: Web, old: LockEntry | None, *, ages: bool) -> Pin | None:
     if addition.sha256:
         return Pin(Digest(f"sha256:{addition.sha256}"), "sha256 in isthmus.yaml")
     for finding in ref.findings:
         if match := _PIN.search(finding.note):
             return Pin(Digest(match[1]), f"checksum of {finding.source}")
+    if ages:
+        return _published(addition.verify, web, ref.name) or (_unchanged(web, ref.name, old) if old else None)
     if old is not None and len(old.contents) == 1:
         part = old.contents[0]
         return Pin(part.digest, next((text for text in old.verified_by if text), TRUSTED), part.size)
     return _published(addition.verify, web, ref.name)
+
+
+def _unchanged(web: Web, url: str, old: LockEntry) -> Pin | None:
+    """What the former lock has of a file that may change, where date and size are still the same."""
+    if not old.created or len(old.contents) != 1:
+        return None
+    part = old.contents[0]
+    for place in web.places(url):
+        try:
+            told = web.tell(place)
+        except UnreachableError:
+            continue
+        return Pin(part.digest, TRUSTED) if (told.modified, told.size) == (old.created, part.size) else None
+    return None
 
 
 def _published(verify: VerifySection, web: Web, url: str) -> Pin | None:

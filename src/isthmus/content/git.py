@@ -45,8 +45,16 @@ class Remote(msgspec.Struct, frozen=True):
     head: str = ""
 
 
-def lock_git(ref: Ref, addition: Addition, store: Store, web: Web, cache: Path, max_age: int = 0) -> LockEntry:
-    """The entry of a repository, everything in the store.
+def lock_git(
+    ref: Ref,
+    addition: Addition,
+    store: Store,
+    web: Web,
+    cache: Path,
+    max_age: int = 0,
+    old: LockEntry | None = None,
+) -> LockEntry:
+    """The entry of a repository, everything in the store; where no ref moved since `old`, as that has it.
 
     Raises UsageError (`wrong-usage` without git, `invalid-config`), UnreachableError (also `not-found` for
     refs that are not there).
@@ -55,15 +63,14 @@ def lock_git(ref: Ref, addition: Addition, store: Store, web: Web, cache: Path, 
     place = _checked(url, web)
     remote = _list(place, url)
     chosen = _choose(remote, addition.refs, url)
+    resolved = tuple(f"{name} {value}" for name, value in sorted(chosen.items()))
     directory = cache / "git" / hashlib.sha256(url.encode()).hexdigest()[:32]
-    _fetch(directory, place, chosen, url)
     head = remote.head if remote.head in chosen else min(chosen)
-    made = directory.with_suffix(".served")
-    try:
-        _pack(directory, made, chosen)
-        contents = _contents(store, made, chosen, head)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+    if old is not None and old.resolved == resolved and _has(store, old, head, chosen):
+        contents, created = old.contents, old.created
+    else:
+        _fetch(directory, place, chosen, url)
+        contents, created = _made(store, directory, chosen, head), _newest(directory, chosen)
     return complete(
         LockEntry(
             kind="git",
@@ -72,8 +79,8 @@ def lock_git(ref: Ref, addition: Addition, store: Store, web: Web, cache: Path, 
             reference=stored_name("git", url),
             serve=_served(url, addition.serve),
             max_age=max_age,
-            created=_newest(directory, chosen),
-            resolved=tuple(f"{name} {value}" for name, value in sorted(chosen.items())),
+            created=created,
+            resolved=resolved,
             contents=contents,
             evidence=evidence_of(ref),
         )
@@ -168,6 +175,27 @@ def _pack(directory: Path, made: Path, chosen: Mapping[str, str]) -> None:
     )  # fmt: skip
 
 
+def _made(store: Store, directory: Path, chosen: Mapping[str, str], head: str) -> tuple[LockedContent, ...]:
+    made = directory.with_suffix(".served")
+    try:
+        _pack(directory, made, chosen)
+        return _contents(store, made, chosen, head)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _has(store: Store, old: LockEntry, head: str, chosen: Mapping[str, str]) -> bool:
+    """Whether the store has all of an entry, with the same HEAD."""
+    wanted = Digest.of(_head_text(head, chosen))
+    return all(store.blob_size(part.digest) == part.size for part in old.contents) and any(
+        part.path == "HEAD" and part.digest == wanted for part in old.contents
+    )
+
+
+def _head_text(head: str, chosen: Mapping[str, str]) -> bytes:
+    return (f"ref: {head}\n" if head.startswith("refs/heads/") else f"{chosen[head]}\n").encode()
+
+
 def _contents(store: Store, made: Path, chosen: Mapping[str, str], head: str) -> tuple[LockedContent, ...]:
     packs = sorted(path for path in (made / "objects" / "pack").iterdir() if path.suffix in (".pack", ".idx"))
     peeled = {name: _peeled(made.with_suffix(""), value) for name, value in chosen.items()}
@@ -176,7 +204,7 @@ def _contents(store: Store, made: Path, chosen: Mapping[str, str], head: str) ->
     packed = [f"{value} {name}\n" + (f"^{peeled[name]}\n" if peeled[name] != value else "")
               for name, value in sorted(chosen.items())]  # fmt: skip
     texts = {
-        "HEAD": f"ref: {head}\n" if head.startswith("refs/heads/") else f"{chosen[head]}\n",
+        "HEAD": _head_text(head, chosen).decode(),
         "packed-refs": "# pack-refs with: peeled fully-peeled sorted \n" + "".join(packed),
         "info/refs": "".join(lines),
         "objects/info/packs": "".join(f"P {path.name}\n" for path in packs if path.suffix == ".pack") + "\n",

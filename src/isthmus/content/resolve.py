@@ -101,7 +101,7 @@ def _resolve(ref: Ref, shop: Workshop) -> LockEntry:
     if ref.kind == "chart":
         return lock_chart(ref, addition, shop.store, shop.web)
     if ref.kind == "git":
-        return lock_git(ref, addition, shop.store, shop.web, shop.cache, age)
+        return lock_git(ref, addition, shop.store, shop.web, shop.cache, age, shop.former(ref))
     packages = addition.packages
     if packages is None:
         raise UsageError("unresolved", "only isthmus.yaml can say which packages", where=ref.name)
