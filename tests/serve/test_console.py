@@ -140,10 +140,10 @@ def test_the_first_page_is_the_console_and_the_registry_stays_as_it_was(client: 
 
 def test_the_overview_says_what_is_wrong(client: Client) -> None:
     page = text_of(client.get("/console/"))
-    assert re.search(r"[12] things? w(as|ere) asked for and not here", page)
-    assert "1 of 20 references in the lock not held" in page
-    assert "1 of 3 perishable things older than allowed" in page
-    assert "136 images" in page
+    assert re.search(r"[12]&nbsp;things? w(as|ere) asked for and not here", page)
+    assert "1 of 20&nbsp;references in the lock not held" in page
+    assert "1 of 3&nbsp;perishable things older than allowed" in page
+    assert "136&nbsp;images" in page
     assert "welkin-hotfix" in page
 
 

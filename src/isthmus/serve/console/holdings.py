@@ -25,6 +25,7 @@ LOCK_FILE = "isthmus.lock"
 """A lock that lies in the store's directory."""
 
 _PATIENCE = 0.05  # seconds that a page waits for what is being read
+_AGAIN = 10.0  # seconds before what could not be read is tried again
 _BREATH = 25  # manifest trees after which the thread lets others run
 _log = logging.getLogger("isthmus.serve")
 _Mark = tuple[object, ...]
@@ -104,20 +105,27 @@ class Holdings:
         self._mark: _Mark = ()
         self._work: asyncio.Task[None] | None = None
         self._busy = asyncio.Lock()
+        self._started = 0.0
 
     async def current(self) -> Snapshot:
         """The snapshot now, complete where that takes no more than a moment. Raises what the store raises."""
         async with self._busy:
             mark = self._current_mark()
-            if mark != self._mark:
+            if mark != self._mark or self._has_failed():
                 self._snapshot = await asyncio.to_thread(self._named, self._snapshot)
                 self._mark = mark
                 if self._work is not None:
                     self._work.cancel()
                 self._work = asyncio.create_task(self._complete(mark))
+                self._started = time.monotonic()
         if self._work is not None and not self._work.done():
             await asyncio.wait([self._work], timeout=_PATIENCE)
         return self._snapshot
+
+    def _has_failed(self) -> bool:
+        """Whether the last reading ended without an end, some time ago."""
+        is_over = self._work is not None and self._work.done() and not self._snapshot.complete
+        return is_over and time.monotonic() - self._started > _AGAIN
 
     async def close(self) -> None:
         """Stop reading."""
@@ -161,7 +169,9 @@ class Holdings:
         done = []
         for row in rows:
             facts = self._facts[row.descriptor.digest]
-            entry = entries.get(row.name)
+            entry = entries.get(row.name) or entries.get(row.name.partition("@")[0])
+            if entry is not None and entry.stored_name != row.name and entry.digest != row.descriptor.digest:
+                entry = None  # that name with another digest is another thing
             components = (components_of(entry.evidence) if entry else ()) or (UNKNOWN,)
             text = " ".join((row.name, facts.origin, facts.kind, facts.artifact_type, *components)).lower()
             done.append(replace(row, facts=facts, entry=entry, components=components, text=text))
