@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.bundle import BundleReference, plan_bundle
+from isthmus.bundle import BundleReference, held_by_all, make_receipt, plan_bundle, read_receipt
 from isthmus.oci.descriptor import EMPTY_JSON
 from isthmus.report import Release, earlier, make_release, read_release
+from isthmus.report.changes import held_before
 from isthmus.report.model import Item
 from tests.bundle.conftest import as_json, put_blob
 from tests.report.conftest import CONTROLLER, NGINX, STATIC, TOOLS, UBI, Platform, layer, put, put_manifest
@@ -167,3 +168,24 @@ def test_what_is_no_image_is_called_as_where_it_came_from(platform: Platform) ->
     assert [each.host for each in release.items] == ["artifacts.example.org", "isthmus.internal"]
     assert release.items[0].media_type == "application/vnd.isthmus.file.v1"
     assert f'<th scope="row">{origin}' in files["release.html"].decode()
+
+
+def test_an_update_says_what_is_new_for_the_sites(platform: Platform, tmp_path: Path) -> None:
+    receipts = []
+    for number in (1, 2):
+        path = tmp_path / f"{number}.receipt"
+        path.write_bytes(make_receipt(platform.store))
+        receipts.append(read_receipt(path))
+        put(platform.store, "docker.io/library/redis", str(number), [layer({"redis": b"%d" % number})])
+    platform.store.set_references([], remove=["docker.io/library/redis:1", f"{UBI}:v2"])
+    since = held_by_all(receipt.blobs for receipt in receipts)
+    plan = plan_bundle(platform.store, since=since)
+    asked = platform.asked(before=held_before(receipts))
+    release, files = make_release(plan, platform.store, asked)
+    found = {each.name: each for each in release.items}
+    assert found["docker.io/library/redis:2"].change == "new"  # one of the sites has :1, the other has none
+    assert found[f"{NGINX}:1.22.1"].change == "same"
+    assert found[f"{NGINX}:1.22.1"].carried == 0
+    assert [gone.name for gone in release.removed] == [f"{UBI}:v2"]
+    assert 0 < release.totals.all.carried < release.totals.all.size
+    assert "since what the site holds" in files["release.html"].decode()

@@ -198,7 +198,7 @@ def command(
             else:
                 result = pack(plan, held, out, key, report)
         place = release.directory(out, hidden=bool(sealed), again=bool(number))
-        released = write_release(run, release, place, out, plan, held, lock_path, key) if place else []
+        released = write_release(run, release, place, out, plan, held, lock_path, key, receipts) if place else []
     volumes = [{"file": str(v.file), "size": v.size, "sha256": v.sha256} for v in result.volumes]
     document = {
         "bundle": result.bundle,

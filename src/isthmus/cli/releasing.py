@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from isthmus.bundle import BundlePlan, SigningKey
+from isthmus.bundle import BundlePlan, SigningKey, read_receipt
 from isthmus.bundle.beside import replace, write_beside
 from isthmus.bundle.medium import io_errors
 from isthmus.cli.command import Run
@@ -51,7 +51,7 @@ _OPTIONS = (
         "--previous",
         type=click.Path(path_type=Path),
         metavar="release.json",
-        help="Say what changed since this release.",
+        help="Say what changed since this release.  [default: since the receipts, if any]",
     ),
     click.option(
         "--sbom",
@@ -96,6 +96,13 @@ def _earlier(path: Path) -> "Earlier":
     return earlier(path)
 
 
+def _held(receipts: Sequence[Path]) -> "Earlier | None":
+    """What the sites hold is what to compare with where no earlier release was given."""
+    from isthmus.report.changes import held_before
+
+    return held_before([read_receipt(path) for path in receipts]) if receipts else None
+
+
 def write_release(
     run: Run,
     options: ReleaseOptions,
@@ -105,6 +112,7 @@ def write_release(
     store: Store,
     lock_path: Path | None,
     keys: Sequence[SigningKey],
+    receipts: Sequence[Path] = (),
 ) -> list[str]:
     """Make the release document of a packed bundle and write its files; their paths. Raises `io-failed`."""
     from isthmus.report import Asked, make_release
@@ -115,7 +123,7 @@ def write_release(
     asked = Asked(
         evidence={(entry.kind, entry.stored_name): entry.evidence for entry in references},
         signers=options.signers,
-        before=options.before,
+        before=options.before or _held(receipts),
         mode=cast("Mode", options.sbom),
         cache=run.workspace / "cache",
         keys=tuple(str(key.public) for key in keys),

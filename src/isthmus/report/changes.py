@@ -1,26 +1,30 @@
-"""What changed since an earlier release. Not here: what either holds (`release`)."""
+"""What changed since an earlier release, or since what the sites hold. Not here: what either holds (`release`)."""
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from isthmus.bundle import Receipt
 from isthmus.bundle.medium import open_regular
 from isthmus.errors import UsageError
 from isthmus.oci import Reference
 from isthmus.report.model import FORMAT, VERSION, Item, Previous, Release, Removed
 
 MAX_RELEASE: Final = 512 * 1024 * 1024
+ATTACHMENTS: Final = {"sig": "signature", "att": "attestation", "sbom": "sbom"}
+_ATTACHED: Final = re.compile(r":sha256-[0-9a-f]{64}\.(sig|att|sbom)(?:@|$)", re.ASCII)
 
 
 class Earlier(msgspec.Struct, frozen=True):
-    """An earlier release: its digests by kind and name, and how this release names it."""
+    """What is compared with: the kind (where it is known) and digest of each name then, and what it is itself."""
 
     previous: Previous
-    digests: dict[tuple[str, str], str]
+    names: dict[str, tuple[str, str]]
 
 
 def read_release(path: str | os.PathLike[str]) -> tuple[Release, str]:
@@ -40,54 +44,69 @@ def read_release(path: str | os.PathLike[str]) -> tuple[Release, str]:
 
 
 def earlier(path: str | os.PathLike[str]) -> Earlier:
-    """What to compare with. Raises as `read_release`."""
+    """An earlier release. Raises as `read_release`."""
     found, digest = read_release(path)
     previous = Previous(found.bundle, digest, found.created)
-    return Earlier(previous, {(item.kind, item.name): item.digest for item in found.items})
+    return Earlier(previous, {item.name: (item.kind, item.digest) for item in found.items})
+
+
+def held_before(receipts: Sequence[Receipt]) -> Earlier:
+    """What all the sites have, by their receipts."""
+    common = set.intersection(
+        *({(ref.name, str(ref.digest)) for ref in receipt.references} for receipt in receipts)
+    )
+    lines = "".join(f"{name} {digest}\n" for name, digest in sorted(common))
+    previous = Previous("", hashlib.sha256(lines.encode()).hexdigest(), receipts[0].created, "receipt")
+    return Earlier(previous, {name: (attachment(name), digest) for name, digest in common})
+
+
+def attachment(name: str) -> str:
+    """What cosign attached, by the tag that it gives it; nothing for any other name."""
+    match = _ATTACHED.search(name)
+    return ATTACHMENTS[match[1]] if match else ""
 
 
 def changed(items: Iterable[Item], before: Earlier | None) -> tuple[tuple[Item, ...], tuple[Removed, ...]]:
-    """The items with their changes, and what is gone. Without an earlier release, nothing is said.
+    """The items with their changes, and what is gone. Without an earlier state, nothing is said.
 
     A new name takes the place of one that is gone where both are the only such of their repository: another tag.
     """
-    items = tuple(items)
+    items = list(items)
     if before is None:
-        return items, ()
-    result = []
-    for item in items:
-        was = before.digests.get((item.kind, item.name), "")
-        change = "new" if not was else "same" if was == item.digest else "changed"
-        result.append(msgspec.structs.replace(item, change=change, was=was if change == "changed" else ""))
-    here = {(item.kind, item.name) for item in items}
-    gone = sorted(key for key in before.digests if key not in here)
-    result, replaced = _retagged(result, gone, before)
-    left = [key for key in gone if key not in replaced]
-    return tuple(result), tuple(Removed(kind, name, before.digests[kind, name]) for kind, name in left)
+        return tuple(items), ()
+    gone = before.names.keys() - {item.name for item in items}
+    new = {item.name for item in items} - before.names.keys()
+    replaced = _retagged(gone, new)
+    result = tuple(_compared(item, before, replaced.get(item.name, item.name)) for item in items)
+    left = sorted(gone - set(replaced.values()))
+    return result, tuple(Removed(before.names[name][0], name, before.names[name][1]) for name in left)
 
 
-def _retagged(
-    items: list[Item], gone: Sequence[tuple[str, str]], before: Earlier
-) -> tuple[list[Item], set[tuple[str, str]]]:
-    """The items, in which those with another tag than before say so, and what is not gone therefore."""
-    old, new = _single(gone), _single((item.kind, item.name) for item in items if item.change == "new")
-    result = []
-    for item in items:
-        key = (item.kind, _repository(item.name))
-        if item.change == "new" and key in new and key in old:
-            was = before.digests[item.kind, old[key]]
-            change = "changed" if was != item.digest else "renamed"
-            item = msgspec.structs.replace(item, change=change, was=was, was_name=old[key])
-        result.append(item)
-    return result, {(kind, old[kind, place]) for kind, place in old if (kind, place) in new}
+def _compared(item: Item, before: Earlier, name: str) -> Item:
+    """The item beside what had this name before."""
+    _, was = before.names.get(name, ("", ""))
+    if not was:
+        return msgspec.structs.replace(item, change="new")
+    if was != item.digest:
+        return msgspec.structs.replace(item, change="changed", was=was, was_name=name if name != item.name else "")
+    if name != item.name:
+        return msgspec.structs.replace(item, change="renamed", was=was, was_name=name)
+    return msgspec.structs.replace(item, change="same")
 
 
-def _single(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """The names by kind and repository, where there is but one."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for kind, name in keys:
-        groups.setdefault((kind, _repository(name)), []).append(name)
-    return {key: names[0] for key, names in groups.items() if len(names) == 1}
+def _retagged(gone: Iterable[str], new: Iterable[str]) -> dict[str, str]:
+    """The new names that take the place of one that is gone, each with that one."""
+    old = _single(gone)
+    return {name: old[repository] for repository, name in _single(new).items() if repository in old}
+
+
+def _single(names: Iterable[str]) -> dict[str, str]:
+    """The names by repository, where there is but one of it; what is attached to images is left out."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        if not attachment(name):
+            groups.setdefault(_repository(name), []).append(name)
+    return {repository: found[0] for repository, found in groups.items() if len(found) == 1}
 
 
 def _repository(name: str) -> str:

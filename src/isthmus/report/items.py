@@ -16,6 +16,7 @@ from isthmus.bundle.shelf import BundleShelf
 from isthmus.errors import IsthmusError
 from isthmus.oci import Descriptor, Manifest, Reference
 from isthmus.oci.cosign import is_attachment
+from isthmus.report.changes import ATTACHMENTS
 from isthmus.report.model import Item
 from isthmus.report.packages.model import text
 from isthmus.report.signatures import signatures_of
@@ -28,7 +29,6 @@ _CONFIGS: Final = frozenset(
     {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
 )
 _ATTACHED: Final = re.compile(r"sha256-([0-9a-f]{64})\.(sig|att|sbom)", re.ASCII)
-_WORDS: Final = {"sig": "signature", "att": "attestation", "sbom": "sbom"}
 _UNKNOWN: Final = "unknown/unknown"
 
 Evidence = Mapping[tuple[str, str], Sequence[str]]
@@ -60,7 +60,7 @@ def describe(
         labels |= _labels(shelf, image, notes)
     item = _item(shelf, reference, name, root, labels, evidence, notes)
     signable = [root.digest, *(image.digest for image in images if image.digest != root.digest)]
-    if item.kind not in _WORDS.values():
+    if item.kind not in ATTACHMENTS.values():
         item = msgspec.structs.replace(item, signatures=signatures_of(shelf, name, root, signable, signers))
     return Described(item, images, tuple(parts))
 
@@ -108,7 +108,7 @@ def _host(origin: str) -> str:
 def component(evidence: str) -> str:
     """The source in a line of evidence, `SOURCE OBJECT PATH`; its second word may be the name of a release."""
     words = evidence.split(" ")
-    if words[0] in _WORDS.values() or words[0] == "SBOM":
+    if words[0] in ATTACHMENTS.values() or words[0] == "SBOM":
         return "signatures and SBOMs"
     second = words[1] if len(words) > 2 and ":" in words[0] else ""
     named = bool(second) and not second.startswith(".") and not re.match(r"[A-Z][A-Za-z]*/", second)
@@ -120,7 +120,7 @@ def _kind(reference: CarriedReference, name: Reference, root: Manifest | None) -
         return "tool"
     match = _ATTACHED.fullmatch(name.tag)
     if match and root is not None and is_attachment(name.tag, root):
-        return _WORDS[match[2]]
+        return ATTACHMENTS[match[2]]
     return reference.kind
 
 

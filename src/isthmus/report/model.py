@@ -90,11 +90,15 @@ class Totals(msgspec.Struct, frozen=True):
 
 
 class Previous(msgspec.Struct, frozen=True):
-    """The release that this one is compared with: its bundle, and the SHA-256 of its release.json."""
+    """What this release is compared with: an earlier one (its bundle, and the SHA-256 of its release.json).
+
+    Or, with `kind` receipt, what the sites hold: `sha256` is over their common names and digests, a line each.
+    """
 
     bundle: str
     sha256: str
     created: str | None = None
+    kind: str = "release"
 
 
 class File(msgspec.Struct, frozen=True):

@@ -35,7 +35,7 @@ def rpm(data: bytes) -> list[Package]:
                 raise NotReadError("it has no table of packages")
             rows = connection.execute("SELECT blob FROM Packages LIMIT ?", (MAX_PACKAGES,))
             return [found for (blob,) in rows if isinstance(blob, bytes) for found in _package(blob)]
-    except (sqlite3.Error, MemoryError, OverflowError) as error:
+    except (sqlite3.Error, MemoryError, OverflowError, AttributeError) as error:  # SQLite may lack deserialize
         raise NotReadError(str(error)[:200]) from error
 
 
