@@ -67,10 +67,12 @@ def read_volume(stream: BinaryIO) -> Iterator[tuple[int, str, int, int, bytes]]:
         yield header[4], digest, offset, total, payload
     index_bytes = take(stream, 136 * count)
     need(index_bytes == b"".join(entries), "index")
-    foot = checked(take(stream, 256))
+    foot = checked(take(stream, 1024))
     expected = struct.pack(">QQQ", at, 136 * count, size) + hashlib.sha256(index_bytes).digest() + bundle
-    need(foot[:8] == b"ISVEND\r\n" and foot[8:96] == expected and not any(foot[208:252]), "footer")
-    need(foot[96:104] == struct.pack(">II", number, count) and at + 136 * count + 256 == size, "footer")
+    need(foot[:8] == b"ISVEND\r\n" and foot[8:96] == expected and not any(foot[106:112]), "footer")
+    seals = struct.unpack(">H", foot[104:106])[0]
+    need(seals <= 8 and not any(foot[112 + 104 * seals : 1020]), "zeros")
+    need(foot[96:104] == struct.pack(">II", number, count) and at + 136 * count + 1024 == size, "footer")
     need(stream.read(1) == b"", "something behind the footer")
 
 

@@ -166,7 +166,9 @@ def resigned(path: Path, target: Path, header_slot: Signature | None, seal: Sign
     header, footer = parse_header(data), parse_footer(data[-FOOTER_SIZE:])
     header = header._replace(signatures=(header_slot,) if header_slot else ())
     target.write_bytes(
-        pack_header(header) + data[HEADER_SIZE:-FOOTER_SIZE] + pack_footer(footer._replace(seal=seal))
+        pack_header(header)
+        + data[HEADER_SIZE:-FOOTER_SIZE]
+        + pack_footer(footer._replace(seals=(seal,) if seal else ()))
     )
     return target
 
@@ -177,8 +179,7 @@ def test_one_signature_cannot_stand_for_another(
     """Seals, manifests, receipts, and the signatures of another key under this key's id."""
     path = signed.volumes[0]
     volume, strange = open_volume(path), open_volume(foreign.volumes[0])
-    good, seal = volume.header.signatures[0], volume.seal
-    assert seal is not None
+    good, seal = volume.header.signatures[0], volume.seals[0]
     own, other = load_private_key(keys.private), load_private_key(other_keys.private)
     with Store.open(signed.source) as store:
         receipt = own.sign(make_receipt(store).strip())
@@ -188,7 +189,7 @@ def test_one_signature_cannot_stand_for_another(
         (seal, seal),
         (good, good),
         (strange.header.signatures[0], seal),
-        (good, strange.seal),
+        (good, strange.seals[0]),
         (receipt, seal),
         (lie, seal),
         (named_after_the_other, seal),

@@ -86,7 +86,7 @@ def test_open_volume(signed: Bundle, keys: KeyPaths) -> None:
     volume = open_volume(signed.volumes[1])
     assert (volume.number, volume.bundle) == (2, signed.plan.bundle)
     assert [signature.key_id for signature in volume.header.signatures] == [load_public_key(keys.public).key_id]
-    assert volume.seal is not None
+    assert volume.seals
 
 
 raw32 = st.binary(min_size=32, max_size=32)
@@ -100,7 +100,15 @@ digests = st.one_of(
 record_headers = st.builds(RecordHeader, st.integers(1, 255), digests, number64, number64, number64)
 entries = st.builds(Entry, record_headers, number64, raw32)
 footers = st.builds(
-    Footer, number64, number64, number64, raw32, raw32, number32, number32, st.one_of(st.none(), signatures)
+    Footer,
+    number64,
+    number64,
+    number64,
+    raw32,
+    raw32,
+    number32,
+    number32,
+    st.lists(signatures, max_size=8).map(tuple),
 )
 
 
@@ -248,7 +256,7 @@ def test_records_of_a_later_kind_are_checked_and_skipped(tmp_path: Path) -> None
         "later": {"code": "none"},
         "volumes": [{"size": 1000, "records": [[2, 0, 0, len(blob)], [9, 7, 9, len(parity)]]}],
     }
-    size = 1280 + len(canonical(document)) + len(blob) + len(parity) + 3 * 280
+    size = 2048 + len(canonical(document)) + len(blob) + len(parity) + 3 * 280
     document["volumes"][0]["size"] = size
     raw = canonical(document)
     bundle = hashlib.sha256(raw).digest()
@@ -263,7 +271,7 @@ def test_records_of_a_later_kind_are_checked_and_skipped(tmp_path: Path) -> None
         checksum = hashlib.sha256(payload).digest()
         index += pack_entry(Entry(header, len(data), checksum))
         data += pack_record(header) + payload + checksum
-    footer = Footer(len(data), len(index), size, hashlib.sha256(index).digest(), bundle, 1, 3, None)
+    footer = Footer(len(data), len(index), size, hashlib.sha256(index).digest(), bundle, 1, 3, ())
     data += index + pack_footer(footer)
     path = tmp_path / "x-0001.isv"
     path.write_bytes(data)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from isthmus.bundle import plan_bundle, unpack, verify
 from isthmus.bundle.fitting import split
-from isthmus.bundle.layout import RECORD_COST
+from isthmus.bundle.layout import FOOTER_SIZE, HEADER_SIZE, RECORD_COST
 from isthmus.bundle.manifest import Blob, canonical, decode_manifest
 from isthmus.bundle.packing import pack
 from isthmus.errors import IncompleteError
@@ -77,7 +77,7 @@ def test_every_order_of_a_spanning_blob(tmp_path: Path) -> None:
 @given(sizes=st.lists(st.integers(0, 5_000), max_size=30), capacity=st.integers(300, 4_000))
 def test_volumes_are_filled(sizes: list[int], capacity: int) -> None:
     blobs = [Blob(Digest(f"sha256:{number:064x}"), size) for number, size in enumerate(sizes)]
-    volumes = split(blobs, capacity + 1280 + RECORD_COST, 0)
+    volumes = split(blobs, capacity + HEADER_SIZE + FOOTER_SIZE + RECORD_COST, 0)
     reached = [0] * len(blobs)
     for volume in volumes:
         used = sum(RECORD_COST + record.length for record in volume)

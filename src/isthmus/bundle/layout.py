@@ -24,7 +24,7 @@ _HEADER = struct.Struct(">8sHHII32sQQIH6s")  # 80 bytes, then the signature slot
 _SLOT = struct.Struct(">H6s32s64s")  # algorithm, zero, key id, signature
 _RECORD = struct.Struct(">4sBBHQQQB7s64s4s")  # 108 bytes, then the CRC
 _ENTRY = struct.Struct(">BBB5s64sQQQQ32s")
-_FOOTER = struct.Struct(">8sQQQ32s32sII104s44s")  # 252 bytes, then the CRC
+_FOOTER = struct.Struct(">8sQQQ32s32sIIH6s")  # 112 bytes, then the seals
 _CRC = struct.Struct(">I")
 
 SIGNATURE_SLOTS: Final = 8
@@ -32,7 +32,7 @@ HEADER_SIZE: Final = 1024
 RECORD_HEADER_SIZE: Final = _RECORD.size + _CRC.size
 TRAILER_SIZE: Final = 32
 ENTRY_SIZE: Final = _ENTRY.size
-FOOTER_SIZE: Final = _FOOTER.size + _CRC.size
+FOOTER_SIZE: Final = 1024
 RECORD_COST: Final = RECORD_HEADER_SIZE + TRAILER_SIZE + ENTRY_SIZE
 """Bytes that a record takes beside its payload, its index entry included."""
 
@@ -99,7 +99,7 @@ class Footer(NamedTuple):
     bundle: bytes
     volume: int
     records: int
-    seal: Signature | None
+    seals: tuple[Signature, ...]
 
 
 def volume_size(payloads: list[int]) -> int:
@@ -109,8 +109,6 @@ def volume_size(payloads: list[int]) -> int:
 
 def pack_header(header: Header) -> bytes:
     """The 1024 bytes at the start of a volume."""
-    if len(header.signatures) > SIGNATURE_SLOTS:
-        raise AssertionError("more signatures than slots")
     fixed = _HEADER.pack(
         HEADER_MAGIC,
         MAJOR,
@@ -124,9 +122,7 @@ def pack_header(header: Header) -> bytes:
         len(header.signatures),
         b"",
     )
-    slots = b"".join(_pack_slot(signature) for signature in header.signatures)
-    body = (fixed + slots).ljust(HEADER_SIZE - _CRC.size, b"\0")
-    return body + _CRC.pack(zlib.crc32(body))
+    return _with_slots(fixed, header.signatures, HEADER_SIZE)
 
 
 def parse_header(data: bytes) -> Header:
@@ -143,12 +139,7 @@ def parse_header(data: bytes) -> Header:
         )
     if any(zero) or count > SIGNATURE_SLOTS or not 1 <= volume <= volumes or not records:
         raise _damaged("its header holds impossible numbers")
-    end = _HEADER.size + count * _SLOT.size
-    signatures = tuple(
-        _parse_slot(body[start : start + _SLOT.size]) for start in range(_HEADER.size, end, _SLOT.size)
-    )
-    if any(body[end:]):
-        raise _damaged("its header holds something where zeros must be")
+    signatures = _parse_slots(body[_HEADER.size :], count, "header")
     return Header(bundle, volume, volumes, size, manifest_size, records, signatures)
 
 
@@ -208,8 +199,8 @@ def parse_entry(data: bytes) -> Entry:
 
 
 def pack_footer(footer: Footer) -> bytes:
-    """The 256 bytes at the end of a volume."""
-    body = _FOOTER.pack(
+    """The 1024 bytes at the end of a volume."""
+    fixed = _FOOTER.pack(
         FOOTER_MAGIC,
         footer.index_offset,
         footer.index_size,
@@ -218,26 +209,41 @@ def pack_footer(footer: Footer) -> bytes:
         footer.bundle,
         footer.volume,
         footer.records,
-        _pack_slot(footer.seal) if footer.seal else b"",
+        len(footer.seals),
         b"",
     )
-    return body + _CRC.pack(zlib.crc32(body))
+    return _with_slots(fixed, footer.seals, FOOTER_SIZE)
 
 
 def parse_footer(data: bytes) -> Footer:
     """The inverse of `pack_footer`."""
     body = _checked(data, FOOTER_SIZE, "footer")
-    (magic, offset, index_size, size, sha256, bundle, volume, records, slot, zeros) = _FOOTER.unpack(body)
-    if magic != FOOTER_MAGIC or any(zeros):
+    (magic, offset, index_size, size, sha256, bundle, volume, records, count, zero) = _FOOTER.unpack_from(body)
+    if magic != FOOTER_MAGIC or any(zero) or count > SIGNATURE_SLOTS:
         raise _damaged("it does not end as a volume does")
-    return Footer(
-        offset, index_size, size, sha256, bundle, volume, records, _parse_slot(slot) if any(slot) else None
-    )
+    seals = _parse_slots(body[_FOOTER.size :], count, "footer")
+    return Footer(offset, index_size, size, sha256, bundle, volume, records, seals)
 
 
 def seal_message(bundle: bytes, volume: int, size: int, index_sha256: bytes) -> bytes:
     """What a volume's seal signs."""
     return b"isthmus volume seal 1\n" + bundle + struct.pack(">IQ", volume, size) + index_sha256
+
+
+def _with_slots(fixed: bytes, signatures: tuple[Signature, ...], size: int) -> bytes:
+    """What is fixed, the slots behind it, zeros, and the CRC."""
+    if len(signatures) > SIGNATURE_SLOTS:
+        raise AssertionError("more signatures than slots")
+    slots = b"".join(_pack_slot(signature) for signature in signatures)
+    body = (fixed + slots).ljust(size - _CRC.size, b"\0")
+    return body + _CRC.pack(zlib.crc32(body))
+
+
+def _parse_slots(data: bytes, count: int, what: str) -> tuple[Signature, ...]:
+    end = count * _SLOT.size
+    if any(data[end:]):
+        raise _damaged(f"its {what} holds something where zeros must be")
+    return tuple(_parse_slot(data[start : start + _SLOT.size]) for start in range(0, end, _SLOT.size))
 
 
 def _pack_slot(signature: Signature) -> bytes:

@@ -101,15 +101,16 @@ class Shape:
             for record, checksum in zip(records, checksums, strict=True)
         )
         bundle, digest = bundle_id(self.plan.raw), hashlib.sha256(index).digest()
-        seal = self.keys[0].sign(seal_message(bundle, self.number, self.size, digest)) if self.keys else None
+        message = seal_message(bundle, self.number, self.size, digest)
+        seals = tuple(key.sign(message) for key in self.keys)
         offset = self.size - FOOTER_SIZE - len(index)
         return index + pack_footer(
-            Footer(offset, len(index), self.size, digest, bundle, self.number, len(records), seal)
+            Footer(offset, len(index), self.size, digest, bundle, self.number, len(records), seals)
         )
 
 
 def shapes_of(plan: BundlePlan, keys: Signers) -> list[Shape]:
-    """All volumes of a plan; the manifest is signed by all keys, each volume sealed by the first."""
+    """All volumes of a plan; all keys sign the manifest and seal each volume."""
     manifest, bundle = plan.manifest, bundle_id(plan.raw)
     signers = signers_of(keys)
     signatures = tuple(key.sign(plan.raw) for key in signers)

@@ -112,7 +112,7 @@ def begin_stream(file: StreamFile, keys: Sequence[PublicKey], known: KnownConten
     assert first.header is not None
     if record != pack_record(first.header):
         raise _damaged(file, "its manifest's record is damaged")
-    volume = Volume(file.path, header, contents, None, b"", b"")
+    volume = Volume(file.path, header, contents, (), b"", b"")
     if refused := manifest_refused(volume, keys):
         raise VerificationError(*refused, where=str(file.path))
     return volume
@@ -189,7 +189,7 @@ def _end(file: StreamFile, volume: Volume, entries: Sequence[Entry], keys: Seque
     check_footer(header, footer)
     if footer.index_sha256 != hashlib.sha256(index).digest():
         raise _damaged(file, "its index is damaged")
-    ended = dataclasses.replace(volume, seal=footer.seal, index_sha256=footer.index_sha256)
+    ended = dataclasses.replace(volume, seals=footer.seals, index_sha256=footer.index_sha256)
     if refused := seal_refused(ended, keys):
         raise VerificationError(*refused)
     return ended

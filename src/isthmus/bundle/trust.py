@@ -37,7 +37,6 @@ def seal_refused(volume: Volume, keys: Sequence[PublicKey]) -> Refusal | None:
         return None
     header = volume.header
     message = seal_message(header.bundle, header.volume, header.size, volume.index_sha256)
-    seals = [volume.seal] if volume.seal else []
-    if verified_by(seals, message, keys) is None:
+    if verified_by(volume.seals, message, keys) is None:
         return "bad-signature", "its seal is missing, wrong, or by none of the given keys"
     return None

@@ -83,7 +83,7 @@ class Volume:
     path: Path
     header: Header
     contents: Contents
-    seal: Signature | None
+    seals: tuple[Signature, ...]
     index_sha256: bytes
     checksums: bytes
 
@@ -218,7 +218,7 @@ def _inspect(file: MediumFile, result: Inspection, known: KnownContents) -> None
     footer = parse_footer(file.at(header.size - FOOTER_SIZE, FOOTER_SIZE))
     index = _read_index(file, header, footer)
     checksums = _check_index(index, contents, header.volume)
-    result.volume = Volume(file.path, header, contents, footer.seal, footer.index_sha256, checksums)
+    result.volume = Volume(file.path, header, contents, footer.seals, footer.index_sha256, checksums)
 
 
 def check_header(header: Header, contents: Contents) -> None:
