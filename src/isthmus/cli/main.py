@@ -6,10 +6,6 @@ Not here: what a command does. The exit statuses are those of the contract (`ist
 import importlib
 import os
 import sys
-import tempfile
-import time
-import traceback
-from pathlib import Path
 
 import click
 
@@ -24,6 +20,9 @@ COMMANDS = {
     "pull": "Bring what the lock names into the store.",
     "pack": "Make a bundle of signed volumes from the store.",
     "approve": "Sign that a bundle may cross.",
+    "send": "Carry a bundle over SSH, SFTP or a one-way link.",
+    "receive": "Take what arrives in a directory or over a one-way link.",
+    "tunnel": "Reach the site by a browser or a command, over SSH.",
     "verify": "Check volumes and say what is missing or damaged.",
     "unpack": "Bring a bundle into a store.",
     "receipt": "Say what a store holds, to carry back.",
@@ -38,6 +37,7 @@ COMMANDS = {
     "check": "Prove that everything in the lock is there.",
     "status": "Tell how old what becomes stale is.",
     "refresh": "Bring newer databases and rules, and bundle only these.",
+    "rehearse": "Pull everything for real in a network that has no way out.",
     "keys": "Make keys.",
     "demo": "Do a whole crossing on this machine.",
     "completion": "Print the shell completion script.",
@@ -128,6 +128,11 @@ def _as_usage_error(error: click.ClickException) -> UsageError:
 
 def _fault(error: Exception, as_json: bool) -> int:
     """Keep the traceback in a file: people get one line, we get what we need."""
+    import tempfile
+    import time
+    import traceback
+    from pathlib import Path
+
     name = f"isthmus-fault-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.txt"
     path = Path(tempfile.gettempdir()) / name
     path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
