@@ -10,7 +10,7 @@ from isthmus.inventory.lock import Lock, LockedContent, LockedReferrer, LockEntr
 from isthmus.inventory.yaml_builder import build
 from isthmus.oci import Digest
 
-HEADER = lock._HEADER  # noqa: SLF001  # the form is between these two modules
+HEADER = lock._HEADER  # the form is between these two modules
 DIGESTS = st.integers(0, 2**64).map(lambda number: Digest(f"sha256:{number:064x}"))
 TEXTS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
@@ -85,8 +85,10 @@ def test_what_was_changed_is_read_as_yaml_is_or_left_to_it(text: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        "", "version: 1", "version: 1\nreferences:\n", "version: 1\nversion: 1\n", "  version: 1\n", "- kind: image\n",
-        "references:\n- kind: image\n- text\n", "platforms:\n- a\n- kind: b\n", "version: 1\nother: 2\n", "size: 01\n",
+        "", "version: 1", "version: 1\nreferences:\n", "version: 1\nversion: 1\n", "  version: 1\n",
+        "- kind: image\n",
+        "references:\n- kind: image\n- text\n", "platforms:\n- a\n- kind: b\n",
+        "version: 1\nother: 2\n", "size: 01\n",
         "references:\n- kind: image\n  evidence:\n  name: x\n  - y\n", "name: yes\n", 'name: "\\ud83d\\ude00"\n',
         "version: 1\n\n", "version: 1 \n", "version:  1\n", "version: 1\n...\n", "version: 1\n# said\n",
     ],

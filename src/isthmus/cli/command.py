@@ -3,7 +3,6 @@
 Not here: any command.
 """
 
-import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -91,8 +90,11 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
         help="Where store, state and cache are.",
     )
     def wrapped(as_json: bool, verbose: int, quiet: bool, file: Path | None, workspace: Path, **rest: Any) -> Any:
-        level = logging.WARNING if not verbose else logging.INFO if verbose == 1 else logging.DEBUG
-        logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+        if verbose:  # warnings come without
+            import logging
+
+            level = logging.INFO if verbose == 1 else logging.DEBUG
+            logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
         return function(Run(as_json, verbose, quiet, file, workspace), **rest)
 
     wrapped.__name__ = function.__name__

@@ -1,7 +1,9 @@
 """`isthmus pull`: bring what the lock names into the store."""
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,12 +16,13 @@ from isthmus.cli.connecting import (
     upstream_options,
 )
 from isthmus.cli.output import human_size
-from isthmus.cli.targets import foreign_document, show_foreign
-from isthmus.cli.things import pull_rest
 from isthmus.errors import UsageError
-from isthmus.inventory.lock import read_lock
-from isthmus.store import Store
-from isthmus.transfer import pull
+from isthmus.inventory.lock import Lock, read_lock
+from isthmus.transfer.settled import count_settled
+
+if TYPE_CHECKING:
+    from isthmus.oci import Descriptor, Platform
+    from isthmus.registry import ConnectionOptions
 
 
 @click.command("pull")
@@ -96,27 +99,73 @@ def command(
             planned, f"would pull {len(lock.references)} references, at most {human_size(size)}, into {where}"
         )
         return 0
-    options = connection_options(ca, insecure, plain_http, jobs)
     chosen = parse_platforms(platforms or lock.platforms, config)
+    images = [entry for entry in lock.references if entry.in_registry]
+    started = time.monotonic()
+    settled = count_settled(where, images, chosen)
+    if settled is not None and len(images) == len(lock.references):
+        # Before anything is loaded that only moving needs.
+        _show(run, where, 0, 0, settled, time.monotonic() - started)
+        return 0
+    options = connection_options(ca, insecure, plain_http, jobs)
+    _bring(run, lock, where, options, upstreams, chosen, jobs, skip_foreign=skip_foreign)
+    return 0
+
+
+def _bring(
+    run: Run,
+    lock: Lock,
+    where: Path,
+    options: "ConnectionOptions",
+    upstreams: tuple[str, ...],
+    platforms: "tuple[Platform, ...]",
+    jobs: int,
+    *,
+    skip_foreign: bool,
+) -> None:
+    from isthmus.cli.things import pull_rest
+    from isthmus.store import Store
+    from isthmus.transfer import pull
+
     with (
         Store.create(where) as held,
-        connect_upstreams(options, upstreams, config) as registries,
+        connect_upstreams(options, upstreams, run.config()) as registries,
         run.progress("pull") as report,
     ):
-        result = pull(lock.references, held, registries, chosen, jobs, report, skip_foreign=skip_foreign)
+        result = pull(lock.references, held, registries, platforms, jobs, report, skip_foreign=skip_foreign)
         things = pull_rest(run, lock.references, held, options, upstreams, jobs)
-    document: dict[str, Any] = {
-        "blobs": result.blobs + things.blobs,
-        "bytes": result.bytes + things.bytes,
-        "reused": result.skipped + things.reused,
-        "seconds": round(result.seconds + things.seconds, 3),
-        **foreign_document(result.skipped_foreign),
-    }
+    _show(
+        run,
+        where,
+        result.blobs + things.blobs,
+        result.bytes + things.bytes,
+        result.skipped + things.reused,
+        result.seconds + things.seconds,
+        result.skipped_foreign,
+    )
+
+
+def _show(
+    run: Run,
+    where: Path,
+    blobs: int,
+    moved: int,
+    reused: int,
+    seconds: float,
+    foreign: "Sequence[Descriptor]" = (),
+) -> None:
+    document: dict[str, Any] = {"blobs": blobs, "bytes": moved, "reused": reused, "seconds": round(seconds, 3)}
+    if foreign:
+        from isthmus.cli.targets import foreign_document
+
+        document |= foreign_document(foreign)
 
     def show() -> None:
-        show_foreign(result.skipped_foreign)
-        amount = f"{document['blobs']} blobs, {human_size(document['bytes'])} in {document['seconds']:.1f} s"
-        click.echo(f"{where}: {amount}, {document['reused']} reused")
+        if foreign:
+            from isthmus.cli.targets import show_foreign
+
+            show_foreign(foreign)
+        amount = f"{blobs} blobs, {human_size(moved)} in {seconds:.1f} s"
+        click.echo(f"{where}: {amount}, {reused} reused")
 
     run.emit(document, show)
-    return 0

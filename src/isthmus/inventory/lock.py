@@ -144,7 +144,7 @@ def parse_lock(data: bytes, where: str = "isthmus.lock") -> Lock:
 
 
 def _document(text: str, where: str) -> Any:
-    """What the text says: in the form that `write_lock` writes it is read fast, in any other by the YAML parser."""
+    """What the text says; the YAML parser reads it only where it is not in the form that `write_lock` writes."""
     found = lock_text.read(text, _HEADER)
     if found is not None:
         return found

@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
-_KEYS = frozenset(
-    "version platforms references kind name digest media_type size referrers artifact_type evidence reference "
-    "serve max_age created verified_by resolved contents path url".split()
-)
+_KEYS = frozenset({
+    "version", "platforms", "references", "kind", "name", "digest", "media_type", "size", "referrers",
+    "artifact_type", "evidence", "reference", "serve", "max_age", "created", "verified_by", "resolved",
+    "contents", "path", "url",
+})  # fmt: skip
 # As `lock` writes them: plain text, whole numbers, and quoted text with the escapes that JSON and YAML share.
 _PLAIN = r"[A-Za-z/][A-Za-z0-9_./@+-]*(?::[A-Za-z0-9_./@+-]+)*"
 _NUMBER = r"0|[1-9][0-9]{0,18}"
@@ -30,7 +31,7 @@ _MOST_LINES = 1_000_000  # far below what the YAML parser reads
 _Object = dict[str, Any]
 
 
-class _OtherForm(Exception):
+class _OtherForm(Exception):  # noqa: N818  # what it is, not what failed
     """It is for the YAML parser."""
 
 

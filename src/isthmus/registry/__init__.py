@@ -1,10 +1,27 @@
 """Talking to registries: OCI distribution-spec 1.1 and Docker's registry API v2, as a source and a sink."""
 
-from isthmus.registry.client import Registry, connect
-from isthmus.registry.credentials import CredentialFiles, FixedCredentials
-from isthmus.registry.fallback import Fallback
-from isthmus.registry.options import ConnectionOptions, Credential, CredentialSource
-from isthmus.registry.secrets import NamedSecret
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from isthmus.registry.client import Registry, connect
+    from isthmus.registry.credentials import CredentialFiles, FixedCredentials
+    from isthmus.registry.fallback import Fallback
+    from isthmus.registry.options import ConnectionOptions, Credential, CredentialSource
+    from isthmus.registry.secrets import NamedSecret
+
+_HOME = {
+    "Registry": "isthmus.registry.client",
+    "connect": "isthmus.registry.client",
+    "CredentialFiles": "isthmus.registry.credentials",
+    "FixedCredentials": "isthmus.registry.credentials",
+    "Fallback": "isthmus.registry.fallback",
+    "ConnectionOptions": "isthmus.registry.options",
+    "Credential": "isthmus.registry.options",
+    "CredentialSource": "isthmus.registry.options",
+    "NamedSecret": "isthmus.registry.secrets",
+}
+"""Imported when first asked for: a command that finds nothing to do needs little of this room."""
 
 __all__ = [
     "ConnectionOptions",
@@ -17,3 +34,13 @@ __all__ = [
     "Registry",
     "connect",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        """What the table names (PEP 562)."""
+        home = _HOME.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = globals()[name] = getattr(import_module(home), name)
+        return found

@@ -2,13 +2,16 @@
 
 import functools
 import socket
-import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from isthmus.errors import UsageError
 from isthmus.registry.endpoint import Origin
 from isthmus.registry.options import ConnectionOptions
 from isthmus.registry.proxy import Proxy, find_proxy, lead_on
+
+if TYPE_CHECKING:
+    import ssl
 
 _PROBE_TIMEOUT = 5.0
 
@@ -36,6 +39,8 @@ def dial(origin: Origin, options: ConnectionOptions, *, own_host: bool) -> socke
 
 def answers_tls(origin: Origin, options: ConnectionOptions) -> bool:
     """Whether the other side speaks TLS at all, trusted or not. Raises OSError where nothing listens."""
+    import ssl
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # only a question; nothing is sent or believed
@@ -61,7 +66,7 @@ def _tcp(peer: Origin | Proxy, timeout: float) -> socket.socket:
     return sock
 
 
-def _context(options: ConnectionOptions, own_host: bool) -> ssl.SSLContext:
+def _context(options: ConnectionOptions, own_host: bool) -> "ssl.SSLContext":
     if own_host:
         certificate, key = _text(options.client_certificate), _text(options.client_key)
         return _cached_context(_text(options.ca_file), certificate, key, options.insecure)
@@ -73,8 +78,10 @@ def _text(path: Path | str | None) -> str:
 
 
 @functools.lru_cache(maxsize=32)
-def _cached_context(ca_file: str, certificate: str, key: str, insecure: bool) -> ssl.SSLContext:
+def _cached_context(ca_file: str, certificate: str, key: str, insecure: bool) -> "ssl.SSLContext":
     """Loading the system's authorities takes tens of milliseconds, so a context is kept."""
+    import ssl
+
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     try:

@@ -1,8 +1,6 @@
 """One request and its answer on one connection. Not here: where connections come from (`transport`)."""
 
 import contextlib
-import http.client
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,13 +10,13 @@ from isthmus.errors import UnreachableError
 from isthmus.oci.digest import Buffer
 from isthmus.registry import failures
 from isthmus.registry.endpoint import Origin
+from isthmus.registry.http1 import Answer, BrokeOff, Incoming, NotHttp, request_head
 from isthmus.registry.pace import Slot
 from isthmus.registry.proxy import Proxy
 from isthmus.registry.wire import Wire
 
 _DRAIN = 64 * 1024  # reading so much to keep a connection is cheaper than a new one
-_FAILURES = (OSError, http.client.HTTPException, ValueError)
-_DROPS = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+_FAILURES = (OSError, NotHttp, BrokeOff, ValueError)
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Connection:
     """What HTTP is spoken on."""
 
     origin: Origin
-    http: http.client.HTTPConnection
+    incoming: Incoming
     wire: Wire
     proxy: Proxy | None = None
     """The proxy that requests are sent to as such, for plain HTTP."""
@@ -34,11 +32,8 @@ class Connection:
     @classmethod
     def on(cls, origin: Origin, wire: Wire, proxy: Proxy | None = None) -> Self:
         """HTTP on a wire; never opened again by itself."""
-        connection = http.client.HTTPConnection(origin.host, origin.port)
-        connection.auto_open = 0
-        connection.sock = wire  # as much of a socket as http.client needs
         forwarding = proxy if proxy is not None and proxy.forwards(origin) else None
-        return cls(origin, connection, wire, forwarding)
+        return cls(origin, Incoming(wire), wire, forwarding)
 
     def close(self) -> None:
         """Close the socket."""
@@ -63,23 +58,23 @@ class Exchange:
         self._origin = connection.origin
         self._give_back = give_back
         self._slot = slot
+        self._method = ""
         self._over = False
 
     def head(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
         """Send the request line, headers and a first piece of the body."""
-        connection, proxy = self._connection.http, self._connection.proxy
+        proxy = self._connection.proxy
+        self._method = method
         if proxy is not None:
             target = f"http://{self._origin.authority}{target}"
             headers = {**headers, "Proxy-Authorization": proxy.authorization} if proxy.authorization else headers
         try:
-            connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
-            for name, value in {"Host": self._origin.authority, "Accept-Encoding": "identity", **headers}.items():
-                connection.putheader(name, value)
-            connection.endheaders(body or None)
-        except _DROPS:
-            self.was_dropped = True  # an answer may have come all the same
+            named = {"Host": self._origin.authority, "Accept-Encoding": "identity", **headers}
+            self._connection.wire.sendall(request_head(method, target, named) + body)
         except _FAILURES as error:
-            raise self._failed(error) from error
+            if not failures.is_drop(error):
+                raise self._failed(error) from error
+            self.was_dropped = True  # an answer may have come all the same
         except BaseException:
             self.abort()
             raise
@@ -90,28 +85,24 @@ class Exchange:
             return
         try:
             self._connection.wire.sendall(chunk)
-        except _DROPS:
-            self.was_dropped = True
         except OSError as error:
-            raise self._failed(error) from error
+            if not failures.is_drop(error):
+                raise self._failed(error) from error
+            self.was_dropped = True
 
     def finish(self, patience: float = 0.0) -> "Response":
         """Wait for the answer, `patience` seconds longer than usual for its first byte."""
         wire = self._connection.wire
         wire.expect_head(patience)
         try:
-            answer = self._connection.http.getresponse()
+            answer = Answer(self._connection.incoming, self._method)
         except _FAILURES as error:
             cause = wire.error or error
-            self.was_dropped = isinstance(cause, _DROPS)
+            self.was_dropped = failures.is_drop(cause)
             raise self._failed(cause) from error
         except BaseException:
             self.abort()
             raise
-        if wire.error is not None or wire.ended:
-            # http.client takes the end of the stream for the end of the headers.
-            answer.close()
-            raise self._failed(wire.error or ConnectionResetError("the headers broke off"))
         wire.expect_body()
         self._over = True
         response = Response(self._origin, answer, wire, self._end, self._slot)
@@ -133,7 +124,7 @@ class Exchange:
         self._slot.give_back()
 
     def _failed(self, error: Exception) -> UnreachableError:
-        if isinstance(error, _DROPS) and not self.reused:
+        if failures.is_drop(error) and not self.reused:
             self._slot.dropped()
         self.abort()
         return failures.from_exception(error, self._origin.authority)
@@ -142,9 +133,7 @@ class Exchange:
 class Response:
     """An answer whose body is still to be read; `close` it, read or not."""
 
-    def __init__(
-        self, origin: Origin, answer: http.client.HTTPResponse, wire: Wire, end: Callable[..., None], slot: Slot
-    ) -> None:
+    def __init__(self, origin: Origin, answer: Answer, wire: Wire, end: Callable[..., None], slot: Slot) -> None:
         self.origin = origin
         self.status = answer.status
         self.length = answer.length
@@ -161,7 +150,7 @@ class Response:
 
     def header(self, name: str) -> str:
         """A header's value, several joined by commas; empty where there is none."""
-        return ", ".join(self._answer.headers.get_all(name, ()))
+        return ", ".join(self._answer.headers.get(name.lower(), ()))
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill the buffer; 0 at the end. What came before a failure is given first."""
@@ -169,9 +158,6 @@ class Response:
             raise self._broken
         try:
             count = self._answer.readinto(buffer)
-        except http.client.IncompleteRead as error:  # a body in chunks; what came is in the buffer
-            count = len(error.partial)
-            self._break(error)
         except _FAILURES as error:
             count = 0
             self._break(error)
@@ -224,7 +210,6 @@ class Response:
             with contextlib.suppress(UnreachableError):
                 usable = self._drain()
         finally:
-            self._answer.close()
             self._end(usable=usable)
 
     def _drain(self) -> bool:
@@ -234,18 +219,18 @@ class Response:
         buffer = memoryview(bytearray(16 * 1024))
         if self.length is not None and self.length > left:
             return False
-        while left > 0 and not self._answer.isclosed():
+        while left > 0 and not self._answer.is_over:
             count = self.readinto(buffer)
             if count == 0:
                 break
             left -= count
-        return self._answer.isclosed()
+        return self._answer.is_over
 
     def _break(self, error: Exception) -> None:
         cause = self._wire.error or error
         self._broken = failures.from_exception(cause, self.origin.authority)
         self._broken.__cause__ = cause
-        if isinstance(cause, _DROPS):
+        if failures.is_drop(cause):
             self._slot.dropped()
 
     def _broke_off(self) -> UnreachableError:

@@ -4,15 +4,15 @@ Messages never hold a URL's query (signed URLs are secrets) nor anything given a
 tried again (`retry`).
 """
 
-import http.client
 import re
 import socket
-import ssl
+import sys
 from collections.abc import Iterable
 
 import msgspec
 
 from isthmus.errors import UnreachableError
+from isthmus.registry.http1 import BrokeOff, NotHttp
 from isthmus.registry.proxy import ProxyError
 
 MESSAGE_LIMIT = 256
@@ -35,6 +35,43 @@ class _Problems(msgspec.Struct, frozen=True):
 
 def from_exception(error: Exception, where: str) -> UnreachableError:
     """What an exception of the socket, TLS or HTTP machinery means; the caller chains it as the cause."""
+    if (found := _from_tls(error, where)) is not None:
+        return found
+    if isinstance(error, ProxyError):
+        return UnreachableError("unreachable", f"no way to {where}: {error}", temporary=True)
+    if isinstance(error, TimeoutError):
+        said = clean(str(error)) or "timed out"
+        return UnreachableError("unreachable", f"{where} did not answer in time: {said}", temporary=True)
+    if isinstance(error, socket.gaierror):
+        again = error.errno == socket.EAI_AGAIN
+        return UnreachableError("unreachable", f"the name of {where} cannot be resolved", temporary=again)
+    if isinstance(error, ConnectionRefusedError):
+        return UnreachableError("unreachable", f"{where} refused the connection", temporary=True)
+    if isinstance(error, ConnectionError):
+        return UnreachableError("unreachable", f"{where} closed the connection", temporary=True)
+    if isinstance(error, BrokeOff):
+        return UnreachableError("unreachable", f"the answer of {where} broke off", temporary=True)
+    if isinstance(error, NotHttp):
+        return protocol(f"{where} does not speak HTTP properly ({error})")
+    if isinstance(error, OSError):
+        said = clean(error.strerror or str(error))
+        return UnreachableError("unreachable", f"no connection to {where}: {said}", temporary=True)
+    return protocol(f"a request to {where} cannot be made ({type(error).__name__})")
+
+
+def is_drop(error: BaseException) -> bool:
+    """Whether the other side closed the connection, with TLS or without."""
+    if isinstance(error, ConnectionError):
+        return True
+    ssl = sys.modules.get("ssl")
+    return ssl is not None and isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
+
+
+def _from_tls(error: Exception, where: str) -> UnreachableError | None:
+    """Where TLS was never spoken its module need not be loaded."""
+    ssl = sys.modules.get("ssl")
+    if ssl is None:
+        return None
     if isinstance(error, ssl.SSLCertVerificationError):
         reason = clean(error.verify_message or "not trusted")
         return UnreachableError(
@@ -49,26 +86,7 @@ def from_exception(error: Exception, where: str) -> UnreachableError:
             hint="if the host speaks plain HTTP only, say so" if "VERSION" in (error.reason or "") else "",
             temporary=isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError),
         )
-    if isinstance(error, ProxyError):
-        return UnreachableError("unreachable", f"no way to {where}: {error}", temporary=True)
-    if isinstance(error, TimeoutError):
-        said = clean(str(error)) or "timed out"
-        return UnreachableError("unreachable", f"{where} did not answer in time: {said}", temporary=True)
-    if isinstance(error, socket.gaierror):
-        again = error.errno == socket.EAI_AGAIN
-        return UnreachableError("unreachable", f"the name of {where} cannot be resolved", temporary=again)
-    if isinstance(error, ConnectionRefusedError):
-        return UnreachableError("unreachable", f"{where} refused the connection", temporary=True)
-    if isinstance(error, http.client.RemoteDisconnected | ConnectionError):
-        return UnreachableError("unreachable", f"{where} closed the connection", temporary=True)
-    if isinstance(error, http.client.IncompleteRead):
-        return UnreachableError("unreachable", f"the answer of {where} broke off", temporary=True)
-    if isinstance(error, http.client.HTTPException):
-        return protocol(f"{where} does not speak HTTP properly ({type(error).__name__})")
-    if isinstance(error, OSError):
-        said = clean(error.strerror or str(error))
-        return UnreachableError("unreachable", f"no connection to {where}: {said}", temporary=True)
-    return protocol(f"a request to {where} cannot be made ({type(error).__name__})")
+    return None
 
 
 def from_answer(

@@ -1,7 +1,6 @@
 """Asking a `docker-credential-*` program (docker/docker-credential-helpers protocol). Not here: which one."""
 
 import re
-import subprocess
 
 import msgspec
 
@@ -29,6 +28,8 @@ def ask(helper: str, server: str, *, required: bool, timeout: float = TIMEOUT) -
     """
     if not _NAME.fullmatch(helper):
         raise UsageError("invalid-config", f"{helper[:80]!r} is not the name of a credential helper")
+    import subprocess
+
     program = f"docker-credential-{helper}"
     try:
         done = subprocess.run(

@@ -1,14 +1,14 @@
 """Whether and when a request is tried again. Not here: what is a temporary failure (`failures`)."""
 
-import random
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from isthmus.errors import UnreachableError
 from isthmus.registry.options import ConnectionOptions
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 T = TypeVar("T")
 
@@ -31,6 +31,8 @@ def retrying(
 
 def delay_before(attempt: int, error: UnreachableError, options: ConnectionOptions) -> float | None:
     """Seconds to wait before try number `attempt` + 1; None to give up."""
+    import random
+
     if not error.temporary or attempt > options.retries:
         return None
     if error.retry_after is not None:
@@ -41,11 +43,16 @@ def delay_before(attempt: int, error: UnreachableError, options: ConnectionOptio
     return random.uniform(ceiling / 2, ceiling)  # noqa: S311
 
 
-def parse_retry_after(header: str, now: datetime | None = None) -> float | None:
+def parse_retry_after(header: str, now: "datetime | None" = None) -> float | None:
     """Seconds that a `Retry-After` asks for (RFC 9110, 10.2.3), from a number or a date; None where unusable."""
     text = header.strip()[:64]
     if text.isascii() and text.isdigit():
         return float(text[:9])
+    if not text:
+        return None
+    from datetime import UTC, datetime
+    from email.utils import parsedate_to_datetime
+
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):

@@ -1,11 +1,9 @@
-"""A socket that cannot keep us for ever: what `http.client` reads from and writes to.
+"""A socket that cannot keep us for ever: bounds on the time, and on the bytes of heads.
 
-`http.client` bounds the length of lines and the number of headers, but not the time or the number of interim
-answers; this does. It also makes a failure late in a read give the bytes before it first. Not here: how the
-socket came to be (`dial`).
+It also makes a failure late in a read give the bytes before it first. Not here: how the socket came to be
+(`dial`), what the bytes mean (`http1`).
 """
 
-import io
 import select
 import socket
 import time
@@ -84,31 +82,12 @@ class Wire:
                 raise TimeoutError(f"only {self._received} bytes in {self._waited:.0f} s")
             self._waited, self._received = 0.0, 0
 
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """As of a socket; closing the file leaves the socket open."""
-        return io.BufferedReader(_Received(self))
-
     def is_quiet(self) -> bool:
         """Whether an idle connection can be used: neither closed nor spoken on by the other side."""
         poll = select.poll()
         poll.register(self._sock, select.POLLIN | select.POLLHUP | select.POLLERR)
         return not poll.poll(0)
 
-    def close(self) -> None:
-        """Do nothing: `http.client` closes what it may still be reading from; `shut` is for its owner."""
-
     def shut(self) -> None:
         """Close the socket."""
         self._sock.close()
-
-
-class _Received(io.RawIOBase):
-    def __init__(self, wire: Wire) -> None:
-        super().__init__()
-        self._wire = wire
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        return self._wire.receive(memoryview(buffer))

@@ -3,13 +3,31 @@
 Not here: talking to anything else; `transfer` copies between a store and a registry.
 """
 
-from isthmus.store.blobs import DamagedBlob
-from isthmus.store.collect import CollectResult
-from isthmus.store.elsewhere import Elsewhere, FilePart
-from isthmus.store.index import Entry, StoredReference
-from isthmus.store.staging import Staging
-from isthmus.store.store import Store
-from isthmus.store.uploads import Running, Upload
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from isthmus.store.blobs import DamagedBlob
+    from isthmus.store.collect import CollectResult
+    from isthmus.store.elsewhere import Elsewhere, FilePart
+    from isthmus.store.index import Entry, StoredReference
+    from isthmus.store.staging import Staging
+    from isthmus.store.store import Store
+    from isthmus.store.uploads import Running, Upload
+
+_HOME = {
+    "DamagedBlob": "isthmus.store.blobs",
+    "CollectResult": "isthmus.store.collect",
+    "Elsewhere": "isthmus.store.elsewhere",
+    "FilePart": "isthmus.store.elsewhere",
+    "Entry": "isthmus.store.index",
+    "StoredReference": "isthmus.store.index",
+    "Staging": "isthmus.store.staging",
+    "Store": "isthmus.store.store",
+    "Running": "isthmus.store.uploads",
+    "Upload": "isthmus.store.uploads",
+}
+"""Imported when first asked for: a command that finds nothing to do needs little of this room."""
 
 __all__ = [
     "CollectResult",
@@ -23,3 +41,13 @@ __all__ = [
     "StoredReference",
     "Upload",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        """What the table names (PEP 562)."""
+        home = _HOME.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = globals()[name] = getattr(import_module(home), name)
+        return found

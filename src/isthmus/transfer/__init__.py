@@ -3,14 +3,36 @@
 Not here: how a registry is spoken to (`registry`) or how a layout is kept (`store`).
 """
 
-from isthmus.transfer.engine import CopyResult, copy
-from isthmus.transfer.jobs import mirror, pull, push
-from isthmus.transfer.memory import Memory
-from isthmus.transfer.plan import CopyItem
-from isthmus.transfer.resolve import Failure, Resolution, resolve
-from isthmus.transfer.shard import FINISH, Shard
-from isthmus.transfer.survey import RegistrySurvey
-from isthmus.transfer.upstreams import Upstreams
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from isthmus.transfer.engine import CopyResult, copy
+    from isthmus.transfer.jobs import mirror, pull, push
+    from isthmus.transfer.memory import Memory
+    from isthmus.transfer.plan import CopyItem
+    from isthmus.transfer.resolving import Failure, Resolution, resolve
+    from isthmus.transfer.shard import FINISH, Shard
+    from isthmus.transfer.survey import RegistrySurvey
+    from isthmus.transfer.upstreams import Upstreams
+
+_HOME = {
+    "CopyResult": "isthmus.transfer.engine",
+    "copy": "isthmus.transfer.engine",
+    "mirror": "isthmus.transfer.jobs",
+    "pull": "isthmus.transfer.jobs",
+    "push": "isthmus.transfer.jobs",
+    "Memory": "isthmus.transfer.memory",
+    "CopyItem": "isthmus.transfer.plan",
+    "Failure": "isthmus.transfer.resolving",
+    "Resolution": "isthmus.transfer.resolving",
+    "resolve": "isthmus.transfer.resolving",
+    "FINISH": "isthmus.transfer.shard",
+    "Shard": "isthmus.transfer.shard",
+    "RegistrySurvey": "isthmus.transfer.survey",
+    "Upstreams": "isthmus.transfer.upstreams",
+}
+"""Imported when first asked for: a command that finds nothing to do needs little of this room."""
 
 __all__ = [
     "FINISH",
@@ -28,3 +50,13 @@ __all__ = [
     "push",
     "resolve",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        """What the table names (PEP 562)."""
+        home = _HOME.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = globals()[name] = getattr(import_module(home), name)
+        return found

@@ -4,7 +4,6 @@ Verified by the sink while it is written, resumed by the sink's offset, tried ag
 pass. Not here: which blobs (`plan`) and in which order (`engine`).
 """
 
-import random
 import threading
 
 import msgspec
@@ -228,5 +227,7 @@ def _pause(error: IsthmusError, attempt: int) -> float:
     asked = error.retry_after if isinstance(error, UnreachableError) else None
     if asked is not None:
         return min(asked, LONGEST_PAUSE)
+    import random
+
     pause: float = FIRST_PAUSE * 2 ** (attempt - 1)
     return pause * (0.5 + random.random())  # noqa: S311  # spreads load, no secret

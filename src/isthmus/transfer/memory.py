@@ -6,7 +6,6 @@ that is damaged, of another version or not writable is replaced, or done without
 (`survey`).
 """
 
-import logging
 import sqlite3
 import threading
 import time
@@ -32,7 +31,6 @@ _SCHEMA = (_ITEM.strip(), _PIECE.strip(), "CREATE INDEX piece_item ON piece (ite
 _WAIT = 30.0  # seconds for another process's transaction
 _FORGET_AFTER = 180 * 86400.0
 _BATCH = 500  # items that are written at once
-_log = logging.getLogger(__name__)
 
 Key = tuple[str, str, str, str]
 
@@ -129,7 +127,7 @@ class Memory:
                 with self._db as db:
                     self._write(db)
             except sqlite3.Error as error:
-                _log.warning("%s cannot be written, the next run will ask more: %s", self._path, error)
+                _warn("%s cannot be written, the next run will ask more: %s", self._path, error)
             self._noted, self._again = [], []
 
     def _write(self, db: sqlite3.Connection) -> None:
@@ -157,7 +155,7 @@ class Memory:
             try:
                 return self._db.execute(query, values).fetchall()
             except sqlite3.Error as error:
-                _log.warning("%s cannot be read, it is done without: %s", self._path, error)
+                _warn("%s cannot be read, it is done without: %s", self._path, error)
                 return []
 
     def close(self) -> None:
@@ -185,9 +183,9 @@ def _open(path: Path) -> sqlite3.Connection:
             found = _sound(path)
         if found is not None:
             return found
-        _log.warning("%s cannot be used, it is done without", path)
+        _warn("%s cannot be used, it is done without", path)
     except (OSError, sqlite3.Error) as error:
-        _log.warning("%s cannot be used, it is done without: %s", path, error)
+        _warn("%s cannot be used, it is done without: %s", path, error)
     connection = _connect(":memory:")
     with connection as db:
         _make_tables(db)
@@ -245,3 +243,9 @@ def _connect(place: str) -> sqlite3.Connection:
 
 def _packed(digest: Digest) -> bytes:
     return bytes.fromhex(digest.hex)
+
+
+def _warn(message: str, *values: object) -> None:
+    import logging  # not loaded where all is well
+
+    logging.getLogger(__name__).warning(message, *values)
