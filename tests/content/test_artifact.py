@@ -117,3 +117,16 @@ def test_where_files_are_served() -> None:
     assert serve_path(url, "bin/") == "bin/kubelet"
     assert serve_path(url, "bin/k") == "bin/k"
     assert serve_path("https://h.example/a%20b") == "h.example/a b"
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["", "docker.io/library/nginx:latest", "isthmus.internal/git/a:latest", "isthmus.internal/files/../a:1"],
+)
+def test_a_hostile_lock_cannot_take_the_name_of_something_else(tmp_path: Path, reference: str) -> None:
+    with Store.create(tmp_path / "store") as store:
+        entry = make_file(store, "https://x.example/a", b"1", serve="a")
+        with pytest.raises(UsageError):
+            artifact.put(store, msgspec.structs.replace(entry, reference=reference))
+        with pytest.raises(UsageError):
+            artifact.put(store, msgspec.structs.replace(entry, serve="../../etc/passwd"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from isthmus.content.naming import chart_name, checked_path, stored_name
+from isthmus.content.naming import HOST, ROOMS, chart_name, checked_path, stored_name
 from isthmus.errors import UnreachableError, UsageError, VerificationError
 from isthmus.inventory.lock import LockedContent, LockEntry
 from isthmus.inventory.model import Kind
@@ -46,6 +46,8 @@ def manifest_of(entry: LockEntry) -> tuple[Manifest, bytes]:
     """
     if entry.kind not in (*TYPES, "chart") or entry.in_registry or not entry.contents:
         raise UsageError("invalid-lock", f"{entry.name} has no contents to be made of", where=entry.name)
+    if not entry.reference.startswith(f"{HOST}/{ROOMS[entry.kind]}/"):
+        raise UsageError("invalid-lock", f"{entry.reference!r:.200} cannot name a {entry.kind}", where=entry.name)
     is_chart = entry.kind == "chart"
     config = _chart_config(entry) if is_chart else _EMPTY
     annotations = {NAME: entry.name}

@@ -69,15 +69,15 @@ def perishables_document(entries: Sequence[LockEntry]) -> bytes:
 
 def _inside_index(store: Store, web: Web, original: LockEntry, config: "Config") -> LockEntry:
     part = original.contents[0]
-    fetch_known(store, web, part.url or original.name, part.digest, part.size, Meter(part.size), original.name)
     if part.size > MAX_INDEX:
         raise UsageError(
             "invalid-input", f"falcoctl's index is larger than {MAX_INDEX} bytes", where=original.name
         )
+    fetch_known(store, web, part.url or original.name, part.digest, part.size, Meter(part.size), original.name)
     section = config.site.registry
     host = section.host.rpartition("://")[2].rstrip("/")
     mapping = MirrorMap(mapping=section.mapping, prefix=section.prefix.strip("/"))
-    data = store.blob_path(part.digest).read_bytes()
+    data = store.blobs.read(part.digest, MAX_INDEX)
     changed = rewrite_index(data, host, mapping, original.name)
     entry = make_file(store, f"{FALCO_INDEX}#inside", changed, serve=INSIDE_INDEX, created=original.created)
     return msgspec.structs.replace(entry, evidence=(f"derived from {FALCO_INDEX}",))
