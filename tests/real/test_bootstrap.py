@@ -99,7 +99,17 @@ def test_bootstrap_unpack_serve_and_containerd_pulls(
     command = [*clean, program, "serve", "--store", str(store), "--listen", address]
     with serving(command, tmp_path / "serve.log", site, address):
         lock = disc.parent / "isthmus.lock"
-        configure = ("configure", "--lock", lock, "--registry", f"http://{address}", "--out", tmp_path / "site")
+        configure = (
+            "configure",
+            "--only",
+            "containerd",
+            "--lock",
+            lock,
+            "--registry",
+            f"http://{address}",
+            "--out",
+            tmp_path / "site",
+        )
         site.output(*clean, program, *configure)
         for reference in (disc.parent / "images.txt").read_text().split():
             image = next(image for image in upstream.images if image.reference == reference)
