@@ -1,28 +1,31 @@
-"""Sending no faster than was said: a token bucket a few milliseconds deep.
+"""Sending no faster than was said: a token bucket for the rate, and another that keeps bursts short.
 
-A bucket that is deeper would make up for a pause with a burst, and a burst is what a one-way link loses.
-Python has no sendmmsg; a `sendmsg` for each datagram does several hundred thousand a second.
+What a pause has cost is made up for, but at no more than a tenth above the rate: a burst is what a one-way link
+loses. Python has no sendmmsg; a `sendmsg` for each datagram does a hundred thousand a second and more.
 """
 
 import time
 from typing import Final
 
 _DEPTH: Final = 0.004
+_DEBT: Final = 2.0
+_PEAK: Final = 1.1
 _GRAIN: Final = 0.0005
 
 
 class Pacer:
-    """Bytes a second, kept over any span longer than the bucket is deep."""
+    """Bytes a second over any span longer than `_DEBT` seconds, a tenth more over any longer than `_DEPTH`."""
 
     def __init__(self, bits_per_second: float) -> None:
         self._second_a_byte = 8 / bits_per_second
-        self._due = time.monotonic()
+        self._due = self._peak_due = time.monotonic()
 
     def wait(self, size: int) -> None:
         """Return once `size` more bytes may go."""
-        self._due += size * self._second_a_byte
         now = time.monotonic()
-        if self._due < now - _DEPTH:
-            self._due = now - _DEPTH
-        elif self._due > now + _GRAIN:
-            time.sleep(self._due - now)
+        cost = size * self._second_a_byte
+        self._due = max(self._due, now - _DEBT) + cost
+        self._peak_due = max(self._peak_due, now - _DEPTH) + cost / _PEAK
+        ahead = max(self._due, self._peak_due) - now
+        if ahead > _GRAIN:
+            time.sleep(ahead)
