@@ -14,6 +14,8 @@ from isthmus.inventory.mapping import MirrorMap
 from isthmus.serve import Listen, ServerThread
 from isthmus.serve.console import session as sessions
 from isthmus.serve.console.session import Limiter, Sessions
+from isthmus.serve.pushes import Pushes, read_pushes
+from isthmus.serve.shared import Share
 from tests.serve.conftest import Answer, Client
 from tests.serve.console_site import Site, make_site
 from tests.serve.test_access import ADMIN, READER, USERS, basic
@@ -198,7 +200,8 @@ def test_a_new_password_ends_sessions(closed: Browser, auth: Path, monkeypatch: 
     assert closed.get("/console/").status == 303
 
 
-def test_guessing_is_slowed_down(closed: Browser) -> None:
+def test_guessing_is_slowed_down(closed: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "WINDOW", 1e9)  # none begins while this runs
     for _ in range(sessions.ATTEMPTS):
         assert closed.log_in("admin", "wrong").status == 401
     answer = closed.log_in("admin", "secret")
@@ -251,7 +254,6 @@ def test_a_session_that_was_touched_is_none() -> None:
         "é." + text,
         text + "=",
         "a" * 5000,
-        Sessions().write(session),
     ):
         assert made.read(wrong) is None
 
@@ -270,12 +272,38 @@ def test_a_session_goes_on_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.read(made.write(made.go_on(later))) is None
 
 
-def test_the_limiter_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limiter_counts_names_and_addresses_and_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "WINDOW", 1e9)
     limiter = Limiter()
-    for at in range(6000):
-        limiter.failed(f"10.0.{at // 250}.{at % 250}", "x")
-    assert len(limiter._tries) <= 4096
-    for _ in range(sessions.ATTEMPTS_OF_ADDRESS):
-        limiter.failed("192.0.2.1", f"name{_}")
+    for number in range(sessions.ATTEMPTS_OF_ADDRESS):
+        limiter.failed("192.0.2.1", f"name{number}")
     assert limiter.wait("192.0.2.1", "another") > 0
     assert limiter.wait("192.0.2.2", "another") == 0
+    later = time.time() + sessions.WINDOW
+    monkeypatch.setattr("time.time", lambda: later)
+    assert limiter.wait("192.0.2.1", "another") == 0
+
+
+def test_workers_share_sessions_and_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "WINDOW", 1e9)
+    one, other = Sessions(), Sessions()
+    session = one.begin("admin", "hash")
+    assert other.read(one.write(session)) == session
+    one.end(session)
+    assert other.read(one.write(session)) is None
+    first, second = Limiter(shared=True), Limiter(shared=True)
+    for _ in range(sessions.ATTEMPTS):
+        first.failed("198.51.100.9", "admin")
+    assert second.wait("198.51.100.9", "admin") > 0
+
+
+def test_workers_see_the_pushes_of_others(tmp_path: Path) -> None:
+    pushes = Pushes()
+    pushes.begin("a", "localhost/team/app", "ci")
+    pushes.reach("a", 5, 10)
+    one, other = Share(0, 2, tmp_path), Share(1, 2, tmp_path)
+    one.tell("pushes", pushes.told())
+    (push,) = read_pushes(other.others("pushes"))
+    assert (push.repository, push.done, push.total) == ("localhost/team/app", 5, 10)
+    one.tell("pushes", b"{")
+    assert read_pushes(other.others("pushes")) == ()

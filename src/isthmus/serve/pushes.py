@@ -1,8 +1,14 @@
-"""Which uploads of this process are under way, for people to look at. Used on the event loop; decides nothing."""
+"""Which uploads of this process are under way, for people to look at. Used on the event loop; decides nothing.
+
+Other workers of a server are told by `told`, and read that by `read_pushes`.
+"""
 
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+import msgspec
 
 LIMIT = 1024
 """Uploads that are remembered."""
@@ -50,3 +56,21 @@ class Pushes:
         """Those that somebody writes to, the oldest first."""
         now = time.time()
         return tuple(push for push in self._pushes.values() if now - push.changed < IDLE)
+
+    def told(self) -> bytes:
+        """Those under way, for other workers."""
+        return msgspec.json.encode(self.under_way())
+
+
+_decoder = msgspec.json.Decoder(tuple[Push, ...])
+
+
+def read_pushes(said: Iterable[bytes]) -> tuple[Push, ...]:
+    """What other workers told; a word that cannot be read is none."""
+    found: list[Push] = []
+    for data in said:
+        try:
+            found += _decoder.decode(data)
+        except msgspec.MsgspecError:
+            continue
+    return tuple(found)

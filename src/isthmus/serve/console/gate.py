@@ -62,10 +62,10 @@ class Viewer:
 class Gate:
     """Finds out who asks."""
 
-    def __init__(self, access: Access | None, users: Users | None) -> None:
+    def __init__(self, access: Access | None, users: Users | None, *, shared: bool = False) -> None:
         self.access = access
         self.sessions = Sessions()
-        self.limiter = Limiter()
+        self.limiter = Limiter(shared=shared)
         self._users = users
 
     async def viewer(self, request: web.Request) -> Viewer:
@@ -103,7 +103,6 @@ class Gate:
                 self.limiter.failed(address, name)
                 return None
             raise
-        self.limiter.succeeded(address, name)
         return user
 
     def check_rate(self, address: str, name: str) -> None:

@@ -13,6 +13,7 @@ from isthmus.serve.console.gate import LoginNeededError, Viewer
 from isthmus.serve.console.holdings import Snapshot
 from isthmus.serve.console.parts import Parts
 from isthmus.serve.console.state import Bundles, Missing
+from isthmus.serve.pushes import read_pushes
 
 _FORGET_SECONDS = 2.0  # for which what was missed is not looked for again
 
@@ -146,8 +147,9 @@ class Pages:
         return self._jobs(viewer, bundles)
 
     def _jobs(self, viewer: Viewer, bundles: Bundles) -> list[state.Job]:
-        pushes = self._parts.pushes.under_way() if self._parts.pushes else ()
-        return state.jobs(pushes, bundles, viewer)
+        mine = self._parts.pushes.under_way() if self._parts.pushes else ()
+        others = read_pushes(self._parts.share.others("pushes"))
+        return state.jobs((*mine, *others), bundles, viewer)
 
     async def _missing(self, viewer: Viewer) -> list[Missing]:
         if time.monotonic() - self._forgot > _FORGET_SECONDS:

@@ -13,6 +13,7 @@ from isthmus.serve.console.rendering import Renderer
 from isthmus.serve.misses import Misses
 from isthmus.serve.options import Listen
 from isthmus.serve.pushes import Pushes
+from isthmus.serve.shared import ALONE, Share
 from isthmus.serve.users import Users
 
 
@@ -31,6 +32,7 @@ class Parts:
     ca: Path | None
     lock: Path | None
     files_port: int
+    share: Share = ALONE
 
 
 def make_parts(
@@ -42,6 +44,7 @@ def make_parts(
     access: Access | None,
     users: Users | None,
     pushes: Pushes | None,
+    share: Share = ALONE,
 ) -> Parts:
     """Put them together; nothing is read from the store yet."""
     return Parts(
@@ -51,9 +54,10 @@ def make_parts(
         pushes=pushes,
         holdings=Holdings(catalogue, listen.lock),
         disk=DiskWatch(catalogue.store),
-        gate=Gate(access, users),
+        gate=Gate(access, users, shared=share.count > 1),
         renderer=Renderer(),
         ca=listen.ca,
         lock=listen.lock,
         files_port=listen.files[1] if listen.files else 0,
+        share=share,
     )

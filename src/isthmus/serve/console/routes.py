@@ -81,10 +81,24 @@ def _static(parts: Parts) -> _Handler:
 
 def _closing(parts: Parts) -> Callable[[web.Application], AsyncIterator[None]]:
     async def context(_app: web.Application) -> AsyncIterator[None]:
+        telling = asyncio.create_task(_tell_for_ever(parts)) if parts.share.count > 1 else None
         yield
+        if telling is not None:
+            telling.cancel()
         await asyncio.gather(parts.holdings.close(), parts.disk.close())
 
     return context
+
+
+async def _tell_for_ever(parts: Parts) -> None:
+    """Tell the other workers what is pushed to this one, every second where there is news."""
+    last = b"[]"
+    while parts.pushes is not None:
+        data = parts.pushes.told()
+        if data != last:
+            last = data
+            await asyncio.to_thread(parts.share.tell, "pushes", data)
+        await asyncio.sleep(1.0)
 
 
 class _Around:

@@ -9,12 +9,10 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections import OrderedDict
-from dataclasses import dataclass
 
 import msgspec
 
-from isthmus.serve.shared import ENDED, derived_key
+from isthmus.serve.shared import ENDED, TRIED, SharedMarks, derived_key
 
 LIFETIME = 3600
 """Seconds without a request after which a session ends."""
@@ -30,7 +28,6 @@ ATTEMPTS_OF_ADDRESS = 30
 WINDOW = 300.0
 """Seconds for which attempts are remembered."""
 
-_REMEMBERED = 4096
 _MAX_COOKIE = 1024
 
 
@@ -106,45 +103,36 @@ class Sessions:
         return _encode(hmac.digest(self._key, purpose + b"\0" + data, hashlib.sha256))
 
 
-@dataclass
-class _Tries:
-    count: int
-    first: float
-
-
 class Limiter:
-    """Counts wrong passwords; bounded, so that a guesser's nonsense does not fill the memory."""
+    """Counts wrong passwords, in marks that all workers see. Bounded, and so forgetful under a flood of guesses.
 
-    def __init__(self) -> None:
-        self._tries: OrderedDict[tuple[str, ...], _Tries] = OrderedDict()
+    Every WINDOW begins anew. Without `shared` it is for this process and this server alone.
+    """
+
+    def __init__(self, *, shared: bool = False) -> None:
+        self._marks = TRIED if shared else SharedMarks()
 
     def wait(self, address: str, name: str) -> int:
         """Seconds to wait before the next attempt; 0 where it may be made now."""
-        limits = (((address, name), ATTEMPTS), ((address,), ATTEMPTS_OF_ADDRESS))
-        waits = [self._left(key) for key, limit in limits if self._count(key) >= limit]
-        return int(max(waits, default=0.0)) + 1 if waits else 0
+        now = time.time()
+        is_over = self._count(now, address, name) >= ATTEMPTS or self._count(now, address) >= ATTEMPTS_OF_ADDRESS
+        return int(WINDOW - now % WINDOW) + 1 if is_over else 0
 
     def failed(self, address: str, name: str) -> None:
         """A password was wrong."""
-        for key in ((address, name), (address,)):
-            if self._left(key) <= 0:
-                self._tries.pop(key, None)
-            tries = self._tries.setdefault(key, _Tries(0, time.monotonic()))
-            tries.count += 1
-            self._tries.move_to_end(key)
-        while len(self._tries) > _REMEMBERED:
-            self._tries.popitem(last=False)
+        now = time.time()
+        for who in ((address, name), (address,)):
+            self._marks.add(_mark(now, who, self._count(now, *who)))
 
-    def succeeded(self, address: str, name: str) -> None:
-        """A password was right."""
-        self._tries.pop((address, name), None)
+    def _count(self, now: float, *who: str) -> int:
+        count = 0
+        while count < ATTEMPTS_OF_ADDRESS and _mark(now, who, count) in self._marks:
+            count += 1
+        return count
 
-    def _count(self, key: tuple[str, ...]) -> int:
-        return self._tries[key].count if self._left(key) > 0 else 0
 
-    def _left(self, key: tuple[str, ...]) -> float:
-        tries = self._tries.get(key)
-        return tries.first + WINDOW - time.monotonic() if tries else 0.0
+def _mark(now: float, who: tuple[str, ...], number: int) -> str:
+    return "\0".join((str(int(now // WINDOW)), *who, "", str(number)))
 
 
 def _encode(data: bytes) -> str:
