@@ -172,6 +172,23 @@ def test_an_update_leaves_out_the_tool_that_the_site_has(tmp_path: Path, keys: K
     assert "update" in (out / "README.txt").read_text()
 
 
+def test_a_site_keeps_the_newest_tool_alone(tmp_path: Path, keys: KeyPaths) -> None:
+    newer = OwnWheel("isthmus-9-py3-none-any.whl", wheel("isthmus", "9", {}), "9", "")
+    with Store.create(tmp_path / "source") as store:
+        fill(store)
+        for number, own in enumerate((small_own(), newer)):
+            tool = store_tool(store, own, {HERE: []})
+            plan = plan_bundle(store, first=[tool.reference])
+            pack(plan, store, tmp_path / str(number))
+            unpack([tmp_path / str(number)], tmp_path / "site")
+            with Store.open(tmp_path / "site") as site:
+                assert [ref.name for ref in site.references()] == [ref.name for ref in store.references()]
+        pack(plan_bundle(store), store, tmp_path / "without")
+        unpack([tmp_path / "without"], tmp_path / "site")
+        with Store.open(tmp_path / "site") as site:
+            assert tool.reference.name in [ref.name for ref in site.references()]
+
+
 def test_pack_carries_it_unless_told_otherwise(tmp_path: Path, keys: KeyPaths) -> None:
     with Store.create(tmp_path / "store") as store:
         fill(store)

@@ -22,6 +22,7 @@ from isthmus.bundle.locking import exclusive
 from isthmus.bundle.manifest import BundleManifest, bundle_id
 from isthmus.bundle.medium import failed
 from isthmus.bundle.mending import keep_parity, mend
+from isthmus.bundle.planning import TOOL_PREFIX
 from isthmus.bundle.policy import Gate, Policy, gate
 from isthmus.bundle.problems import MissingVolume, Problem, error_for
 from isthmus.bundle.stage import Stage, payload_bytes, stage_volumes
@@ -275,5 +276,13 @@ def _publish(store_path: Path, manifest: BundleManifest, staging: Staging, *, du
                     f"{blob.digest} went from the store meanwhile; run it again",
                     where=str(store_path),
                 )
-        store.set_references(names_in(manifest))
+        names = names_in(manifest)
+        store.set_references(names, remove=_older_tools(store, names))
     return moved
+
+
+def _older_tools(store: Store, names: Sequence[StoredReference]) -> list[str]:
+    """The versions of Isthmus that the store has by name, where the bundle brings another."""
+    carried = {reference.name for reference in names if reference.name.startswith(TOOL_PREFIX)}
+    held = (reference.name for reference in store.references() if reference.name.startswith(TOOL_PREFIX))
+    return [name for name in held if carried and name not in carried]
