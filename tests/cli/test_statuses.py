@@ -55,6 +55,7 @@ def test_help_and_version_import_nothing_heavy(tmp_path: Path) -> None:
         (["pack", "--out", "b", "--volume-size", "many"], 2, "invalid-size"),
         (["push", "--to", "http://registry"], 2, "store-not-found"),
         (["lock", "images:list.txt"], 5, "unreachable"),
+        (["mirror", "images:list.txt", "--to", "127.0.0.1:1"], 5, "unreachable"),
     ],
 )
 def test_statuses_and_codes(tmp_path: Path, arguments: list[str], status: int, code: str) -> None:

@@ -119,3 +119,15 @@ def test_nothing_but_wrong_bytes_anywhere(trio: Trio) -> None:
         server.on("GET", MANIFEST, Reply(200, image(b"other").raw, HEADERS))
     with pytest.raises(VerificationError):
         trio.source.manifest("a/b", IMAGE.digest)
+
+
+def test_a_part_comes_from_whoever_gives_parts(trio: Trio) -> None:
+    for server in trio.servers:
+        give(server)
+    part = Reply(206, LAYER[10:20], {"Content-Range": f"bytes 10-19/{len(LAYER)}"})
+    trio.second.rules.clear()
+    trio.second.on("GET", BLOB, part)
+    assert read(trio.source.open_range("a/b", blob(LAYER), 10, 10)) == LAYER[10:20]
+    assert trio.counts() == [0, 1, 1]
+    trio.source.manifest("a/b", IMAGE.digest)
+    assert trio.counts() == [0, 2, 1]  # the first is not in disgrace

@@ -1,7 +1,10 @@
 """How `scan`, `lock` and `mirror` come from sources to an inventory. Not here: scanning itself."""
 
+from collections.abc import Sequence
+from typing import Protocol
+
 from isthmus.cli.command import Run
-from isthmus.errors import UsageError
+from isthmus.errors import IncompleteError, IsthmusError, UnreachableError, UsageError, VerificationError
 from isthmus.inventory.model import Inventory, Item, Ref
 
 
@@ -45,3 +48,42 @@ def references_to_lock(
         else to_lock(inventory, include)
     )
     return selection.references, (*inventory.unresolved, *selection.left)
+
+
+class Failed(Protocol):
+    """A reference that could not be resolved, and why."""
+
+    @property
+    def reference(self) -> Ref: ...  # noqa: D102
+
+    @property
+    def error(self) -> IsthmusError: ...  # noqa: D102
+
+
+def refuse_incomplete(
+    failures: Sequence[Failed], left: Sequence[Item], hint: str, also: Sequence[str] = ()
+) -> None:
+    """Raise VerificationError, UnreachableError or IncompleteError where something was not resolved or left out.
+
+    Where nothing could be reached at all, that is the news, not that every single image is missing.
+    """
+    wrong = [f for f in failures if isinstance(f.error, VerificationError)]
+    away = [f for f in failures if isinstance(f.error, UnreachableError) and f.error.code != "not-found"]
+    listed = [f"{failure.reference.name}: {failure.error.message}" for failure in failures]
+    if wrong:
+        first_wrong = wrong[0].error
+        raise VerificationError(
+            first_wrong.code,
+            f"{len(wrong)} references are not what they must be: {wrong[0].reference.name}: {first_wrong.message}",
+            items=listed,
+            hint=first_wrong.hint,
+        )
+    if away:
+        first = away[0].error
+        raise UnreachableError(
+            first.code, f"{len(failures)} references could not be resolved", items=listed, hint=first.hint or hint
+        )
+    listed += [f"{item.what}: {item.why}" for item in left]
+    listed += also
+    if listed:
+        raise IncompleteError("unresolved", f"{len(listed)} items could not be resolved", items=listed, hint=hint)

@@ -6,12 +6,10 @@ import click
 
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options
 from isthmus.cli.connecting import connect_upstreams, connection_options, parse_platforms, upstream_options
-from isthmus.cli.finding import references_to_lock, scan_platform
+from isthmus.cli.finding import references_to_lock, refuse_incomplete, scan_platform
 from isthmus.cli.output import human_size
-from isthmus.cli.things import Everything, resolve_everything
-from isthmus.errors import IncompleteError, UnreachableError, VerificationError
+from isthmus.cli.things import resolve_everything
 from isthmus.inventory.lock import Lock, changed, read_lock, write_lock
-from isthmus.inventory.model import Item
 
 
 @click.command("lock")
@@ -71,7 +69,9 @@ def command(
         resolution = resolve_everything(
             run, wanted, registries, options, upstreams, chosen, jobs, old, trust_anew=trust_anew
         )
-    _refuse_incomplete(resolution, left, incomplete)
+    if not incomplete:
+        # A lock that leaves something out would be a quiet hole; only who asks for it gets it.
+        refuse_incomplete(resolution.failures, left, "mend it, or write what there is with --incomplete")
     lock = Lock(platforms=tuple(map(str, chosen)), references=resolution.entries)
     difference = changed(old, lock)
     write_lock(out, lock)
@@ -84,31 +84,3 @@ def command(
     size = human_size(resolution.bytes)
     run.emit(document, f"{out}: {len(lock.references)} references, {size}, {len(difference)} changed")
     return 3 if resolution.failures or left else 0
-
-
-def _refuse_incomplete(resolution: Everything, left: tuple[Item, ...], incomplete: bool) -> None:
-    """A lock that leaves something out would be a quiet hole; only who asks for it gets it."""
-    if incomplete:
-        return
-    hint = "mend it, or write what there is with --incomplete"
-    failures = resolution.failures
-    # Where nothing could be reached at all, that is the news, not that every single image is missing.
-    wrong = [f for f in failures if isinstance(f.error, VerificationError)]
-    away = [f for f in failures if isinstance(f.error, UnreachableError) and f.error.code != "not-found"]
-    if wrong:
-        first_wrong = wrong[0].error
-        raise VerificationError(
-            first_wrong.code,
-            f"{len(wrong)} references are not what they must be: {wrong[0].reference.name}: {first_wrong.message}",
-            items=[f"{failure.reference.name}: {failure.error.message}" for failure in failures],
-            hint=first_wrong.hint,
-        )
-    listed = [f"{failure.reference.name}: {failure.error.message}" for failure in failures]
-    if away:
-        first = away[0].error
-        raise UnreachableError(
-            first.code, f"{len(failures)} references could not be resolved", items=listed, hint=first.hint or hint
-        )
-    listed += [f"{item.what}: {item.why}" for item in left]
-    if listed:
-        raise IncompleteError("unresolved", f"{len(listed)} items could not be resolved", items=listed, hint=hint)

@@ -12,7 +12,7 @@ from isthmus.cli.connecting import (
     skip_foreign_option,
     upstream_options,
 )
-from isthmus.cli.finding import references_to_lock, scan_platform
+from isthmus.cli.finding import references_to_lock, refuse_incomplete, scan_platform
 from isthmus.cli.sharded_jobs import KubernetesOptions, deliver, kubernetes_options, pod_arguments, sharded_copy
 from isthmus.cli.sharding import chosen_shard, shard_options
 from isthmus.cli.stored import push_stored
@@ -25,7 +25,7 @@ from isthmus.cli.targets import (
     surveying,
     target_options,
 )
-from isthmus.errors import IncompleteError, UsageError
+from isthmus.errors import UsageError
 from isthmus.inventory.lock import LockEntry, read_lock
 from isthmus.oci import Platform
 from isthmus.transfer import Upstreams, mirror, resolve
@@ -142,11 +142,8 @@ def _lock_now(
     inventory = scan_platform(run, sources)
     wanted, left = references_to_lock(run, inventory, ())
     resolution = resolve(wanted, registries, platforms, max(jobs, 8))
-    listed = [f"{failure.reference.name}: {failure.error.message}" for failure in resolution.failures]
-    listed += [f"{item.what}: {item.why}" for item in left]
-    listed += [
+    things = [
         f"{ref.name}: a {ref.kind} needs `isthmus lock` and `pull` first" for ref in wanted if not ref.in_registry
     ]
-    if listed:
-        raise IncompleteError("unresolved", f"{len(listed)} items could not be resolved", items=listed)
+    refuse_incomplete(resolution.failures, left, "mend it, or mirror from a lock", things)
     return resolution.entries

@@ -54,6 +54,15 @@ class Fallback:
         order = self._host_first() if self._was_opened(repository, blob.digest) else self._mirrors_first()
         return self._first(order, lambda registry: registry.open_blob(repository, blob, offset), elsewhere=True)
 
+    def open_range(self, repository: str, blob: Descriptor, offset: int, length: int) -> BlobBody:
+        """A part of the blob, not verified, of the first that gives ranges."""
+        return self._first(
+            self._mirrors_first(),
+            lambda registry: registry.open_range(repository, blob, offset, length),
+            elsewhere=True,
+            forgiven="protocol",  # one without ranges is good for everything else
+        )
+
     def referrers(self, repository: str, digest: Digest) -> tuple[Descriptor, ...]:
         """What names this digest as its subject."""
         return self._first(
@@ -69,7 +78,9 @@ class Fallback:
         for registry in (self._host, *self._mirrors):
             registry.close()
 
-    def _first(self, order: Sequence[Registry], ask: Callable[[Registry], T], *, elsewhere: bool) -> T:
+    def _first(
+        self, order: Sequence[Registry], ask: Callable[[Registry], T], *, elsewhere: bool, forgiven: str = ""
+    ) -> T:
         """The first answer. `elsewhere`: what one registry lacks or has wrong, the next may have."""
         told: IsthmusError | None = None
         for registry in order:
@@ -77,9 +88,9 @@ class Fallback:
                 return ask(registry)
             except (UnreachableError, VerificationError) as error:
                 absent = isinstance(error, UnreachableError) and error.code == "not-found"
-                if not absent:
+                if not absent and error.code != forgiven:
                     self._rest(registry)
-                elif not elsewhere and registry is self._host:
+                elif absent and not elsewhere and registry is self._host:
                     raise
                 # What the host itself says is the better reason.
                 if told is None or registry is self._host:

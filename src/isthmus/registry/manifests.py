@@ -29,7 +29,9 @@ def get_manifest(session: Session, repository: str, target: str) -> Manifest:
     """The manifest by tag or digest.
 
     Raises UnreachableError (`not-found` and others), VerificationError where the bytes do not have the digest
-    that was asked for or, by tag, that the registry names; UsageError for what is no manifest.
+    that was asked for or, by tag, that the registry names. What is no manifest is `invalid-manifest` in both:
+    of a digest that was asked for the bytes are what they should be, so that they were pushed like this.
+    UsageError `schema1-manifest` for images that nobody can carry.
     """
     request = manifest_request(session, "GET", repository, target)
     response, raw = session.read(request, MAX_MANIFEST_SIZE)
@@ -40,7 +42,18 @@ def get_manifest(session: Session, repository: str, target: str) -> Manifest:
     # The digest of a signed schema 1 manifest is not that of its bytes; parsing refuses it with advice.
     if said is not None and kind.partition(";")[0].strip().lower() not in _SCHEMA1:
         _check(raw, said, request.where)
-    return parse_manifest(raw, kind, request.where, algorithm)
+    return _parsed(raw, kind, request.where, algorithm, verified=asked is not None)
+
+
+def _parsed(raw: bytes, kind: str, where: str, algorithm: str, *, verified: bool) -> Manifest:
+    try:
+        return parse_manifest(raw, kind, where, algorithm)
+    except UsageError as error:
+        if error.code == "schema1-manifest":
+            raise
+        if verified:
+            raise VerificationError(error.code, error.message, where=where, hint=error.hint) from error
+        raise UnreachableError(error.code, error.message, where=where, hint=error.hint) from error
 
 
 def find_manifest(session: Session, repository: str, target: str) -> Descriptor | None:
