@@ -112,7 +112,7 @@ class World:
         assert run(["lock", f"images:{images}", "--out", lock, *work]) == 0
         assert run(["pull", "--lock", lock, *work]) == 0
         out = self.place / "bundle"
-        assert run(["pack", "--lock", lock, "--out", str(out), *work]) == 0
+        assert run(["pack", "--no-tool", "--lock", lock, "--out", str(out), *work]) == 0
         return out
 
     def unpack(self, out: Path, *options: str) -> int:
