@@ -5,6 +5,7 @@ canonical document without its `signatures`. Not here: computing deltas.
 """
 
 import os
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from isthmus.bundle.compact import LARGEST, check_compact, read_compact
 from isthmus.bundle.keys import PublicKey, SigningKey, verified_by
 from isthmus.bundle.layout import Signature
 from isthmus.bundle.manifest import Blob, Size, Text, canonical
@@ -24,9 +26,11 @@ from isthmus.store import Store
 
 FORMAT: Final = "isthmus-receipt"
 VERSION: Final = 1
+_PAPER_LINE: Final = re.compile(rb"(?m)^\s*[0-9A-Za-z]{4}-\d{1,4}/\d{1,4}:")
 MAX_RECEIPT: Final = 64 * 1024 * 1024
 
 _Hex32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+_Paper = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{2})+$", max_length=2 * LARGEST)]
 _Hex64 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{128}$")]
 
 
@@ -55,6 +59,9 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     references: tuple[ReceivedReference, ...]
     created: str | None = None
     signatures: tuple[WrittenSignature, ...] = ()
+    paper: _Paper | None = None
+    """What came back on paper, in hexadecimal: then the signature is in there, and `blobs` are those of the
+    reader's own store that it names."""
 
 
 def make_receipt(store: Store, signing_key: SigningKey | None = None) -> bytes:
@@ -77,6 +84,15 @@ def make_receipt(store: Store, signing_key: SigningKey | None = None) -> bytes:
     return canonical(receipt) + b"\n"
 
 
+def paper_receipt(paper: bytes, store: Store) -> bytes:
+    """A receipt from what came back on paper, with those blobs of this store that the site has.
+
+    Raises UsageError `invalid-input`.
+    """
+    blobs = read_compact(paper).resolve(Blob(digest, size) for digest, size in store.iter_blobs())
+    return canonical(Receipt(FORMAT, VERSION, blobs, (), paper=paper.hex())) + b"\n"
+
+
 def read_receipt(path: str | os.PathLike[str], public_keys: Sequence[PublicKey] = ()) -> Receipt:
     """Read a receipt; with keys, it must be signed by one of them.
 
@@ -92,14 +108,31 @@ def read_receipt(path: str | os.PathLike[str], public_keys: Sequence[PublicKey] 
         document = msgspec.json.decode(data)
         receipt = msgspec.convert(document, Receipt, dec_hook=decode_custom)
     except (msgspec.MsgspecError, RecursionError, UnicodeError, UsageError) as error:
+        if b"isthmus paper receipt" in data[:200].lower() or _PAPER_LINE.search(data[:4096]):
+            raise UsageError(
+                "invalid-input",
+                "this is a receipt from paper",
+                where=where,
+                hint=f"isthmus receipt --read {where} --out site.receipt, then use site.receipt",
+            ) from error
         raise _wrong(where, str(error)[:200]) from error
     if (receipt.format, receipt.version) != (FORMAT, VERSION):
         raise _wrong(where, "it is of another format or version")
     if any(a.digest >= b.digest for a, b in pairwise(receipt.blobs)):
         raise _wrong(where, "its blobs are not sorted, or some are there twice")
-    if public_keys:
+    if receipt.paper is not None:
+        _check_paper(receipt, public_keys, where)
+    elif public_keys:
         _check_signature(receipt, document, public_keys, where)
     return receipt
+
+
+def _check_paper(receipt: Receipt, keys: Sequence[PublicKey], where: str) -> None:
+    compact = read_compact(bytes.fromhex(receipt.paper or ""))
+    if not all(compact.holds(blob.digest) for blob in receipt.blobs):
+        raise VerificationError("bad-signature", "it names blobs that the paper does not", where=where)
+    if keys:
+        check_compact(compact, keys, where)
 
 
 def _check_signature(receipt: Receipt, document: dict[str, Any], keys: Sequence[PublicKey], where: str) -> None:
