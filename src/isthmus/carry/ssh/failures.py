@@ -41,7 +41,7 @@ _KNOWN: Final = (
         "give --identity FILE, or ssh-add it; ssh -v shows what is tried",
     ),
     _Known(
-        r"No space left on device|Disk quota exceeded|disk full",
+        r"No space left on device|Disk quota exceeded|disk is full",
         "io-failed",
         "the disk of the far side is full",
         "free some space there, then run the same command again; what arrived is kept",

@@ -35,6 +35,7 @@ class Sftp:
         self._link = link
         self._running = link.start("-s", "sftp")
         self._number = 0
+        self._answered = 0
         self._lock = threading.RLock()
         self._extensions: set[bytes] = set()
         try:
@@ -48,9 +49,6 @@ class Sftp:
                 name, rest = _string(rest)
                 _, rest = _string(rest)
                 self._extensions.add(name)
-        except (struct.error, IndexError, ValueError) as error:
-            self.close()
-            raise self._strange() from error
         except BaseException:
             self.close()
             raise
@@ -191,7 +189,9 @@ class Sftp:
 
     def _answer(self) -> tuple[int, bytes]:
         packet = self._packet()
-        if len(packet) < 5:
+        # Servers may answer in another order by the draft; the usual ones do not, and nothing else is taken.
+        self._answered = (self._answered + 1) % 2**32
+        if len(packet) < 5 or int.from_bytes(packet[1:5], "big") != self._answered:
             raise self._strange()
         return packet[0], packet[5:]
 
@@ -214,7 +214,7 @@ class Sftp:
 
     def _refused(self, body: bytes, path: str) -> UnreachableError:
         code, message = _code(body), ""
-        with suppress(ValueError, struct.error):
+        with suppress(UnreachableError):
             message = _string(body[4:])[0].decode(errors="replace")
         says = _SAYS.get(code, message or f"SFTP status {code}")
         return failure(f"{path}: {says}", self._link.where, 1)
@@ -239,7 +239,7 @@ def _bytes(data: bytes) -> bytes:
 def _string(data: bytes) -> tuple[bytes, bytes]:
     length = int.from_bytes(data[:4], "big")
     if len(data) < 4 + length:
-        raise ValueError("the string is cut off")
+        raise UnreachableError("protocol", "the SFTP server's answer is cut off")
     return data[4 : 4 + length], data[4 + length :]
 
 
