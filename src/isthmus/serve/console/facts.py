@@ -124,10 +124,7 @@ def _read(store: Store, digest: Digest) -> Manifest | None:
 
 
 def _arrived(store: Store, digest: Digest) -> float:
-    try:
-        return store.blob_path(digest).stat().st_mtime
-    except OSError:
-        return 0.0
+    return store.blobs.changed(digest) or 0.0
 
 
 def _seconds(annotations: Mapping[str, str]) -> int:
