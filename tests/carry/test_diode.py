@@ -100,6 +100,15 @@ def test_a_bundle_arrives(bundle: Path, tmp_path: Path, host: str) -> None:
     assert out.skipped == 0
 
 
+def test_listening_everywhere(bundle: Path, tmp_path: Path) -> None:
+    receiving = Receiving(tmp_path / "site", "")
+    sent(bundle, receiving.port)
+    receiving.outcome()
+    assert contents(tmp_path / "site") == contents(bundle)
+    with pytest.raises(UsageError):
+        send(bundle, "diode://:9")
+
+
 def test_to_a_multicast_group(bundle: Path, tmp_path: Path) -> None:
     try:
         receiving = Receiving(tmp_path / "site", "239.255.77.7", "?interface=lo")

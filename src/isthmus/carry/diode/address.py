@@ -48,14 +48,14 @@ class Diode:
 
 
 def parse_diode(url: str) -> Diode:
-    """Read a target; raises UsageError `wrong-usage`."""
+    """Read a target, or where to listen (no host: everywhere); raises UsageError `wrong-usage`."""
     try:
         parts = urlsplit(url)
         host, port = unquote(parts.hostname or ""), parts.port
         options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError as error:
         raise _wrong(url, str(error)) from error
-    if parts.scheme != "diode" or not host or not port or parts.path.strip("/"):
+    if parts.scheme != "diode" or not port or parts.path.strip("/"):
         raise _wrong(url, "not of the form diode://HOST:PORT")
     if unknown := sorted(set(options) - set(_KNOWN)):
         raise _wrong(url, f"unknown options: {', '.join(unknown)}; there are {', '.join(_KNOWN)}")
@@ -89,6 +89,8 @@ def parse_rate(text: str) -> float:
 @contextmanager
 def sending_socket(diode: Diode) -> Iterator[tuple[socket.socket, int]]:
     """A connected socket, and the bytes of IP and UDP headers that each datagram has besides."""
+    if not diode.host:
+        raise _wrong(str(diode), "say to whom")
     family, address = _resolve(diode, passive=False)
     with _errors(diode), socket.socket(family, socket.SOCK_DGRAM) as link:
         _enlarge(link, socket.SO_SNDBUF, _FORCE_SEND_BUFFER)
@@ -107,6 +109,8 @@ def receiving_socket(diode: Diode) -> Iterator[socket.socket]:
         if ipaddress.ip_address(address[0].partition("%")[0]).is_multicast:
             link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             _join(link, family, address, diode)
+        if not diode.host:
+            link.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         link.bind(address)
         yield link
 
@@ -114,7 +118,7 @@ def receiving_socket(diode: Diode) -> Iterator[socket.socket]:
 def _resolve(diode: Diode, *, passive: bool) -> tuple[socket.AddressFamily, Any]:
     try:
         flags = socket.AI_PASSIVE if passive else 0
-        found = socket.getaddrinfo(diode.host, diode.port, type=socket.SOCK_DGRAM, flags=flags)
+        found = socket.getaddrinfo(diode.host or "::", diode.port, type=socket.SOCK_DGRAM, flags=flags)
     except (OSError, UnicodeError) as error:
         raise UnreachableError("unreachable", f"the host is not known: {error}", where=str(diode)) from error
     return found[0][0], found[0][4]
