@@ -60,6 +60,8 @@ CODES: Mapping[str, str] = {
     "rate-limited": "a host asked to be left alone for longer than was allowed for",
     "refused": "a host refused the request",
     "sparse-index": "an index that is carried in part is refused, or cannot become one image",
+    "missing-program": "a program that is needed is not installed",
+    "program-failed": "a program of somebody else ended with an error, or not at all",
     "quota-exceeded": "a project of the registry is full",
     "immutable-tag": "a rule of the registry forbids to change a tag",
     "protocol": "a host answered with something that the protocol does not allow",

@@ -65,7 +65,9 @@ def command(
     """
     from isthmus.site.output import write_files
 
-    site = _site(run, lock_path, registry, mapping, prefix, ca, insecure)
+    site = site_of(run, lock_path, registry, mapping, prefix, ca, insecure=insecure)
+    if not site.references:
+        raise UsageError("invalid-lock", "the lock names no image", where=str(lock_path))
     if only_check:
         return _check(run, site, out)
     if out is None:
@@ -105,24 +107,29 @@ def _check(run: Run, site: "Site", out: Path | None) -> int:
     return 3 if decisions else 0
 
 
-def _site(
+def site_of(
     run: Run,
     lock_path: Path,
-    registry: str | None,
-    mapping: str | None,
-    prefix: str | None,
-    ca: str | None,
-    insecure: bool,
+    registry: str | None = None,
+    mapping: str | None = None,
+    prefix: str | None = None,
+    ca: str | None = None,
+    *,
+    insecure: bool = False,
+    default: str = "",
 ) -> "Site":
+    """The site as isthmus.yaml, the lock and the options have it; `default` is for where no registry is known."""
     from isthmus.inventory.config import Config
     from isthmus.site.plan import Site
 
     config = run.config() or Config()
-    known = site_registry(config, registry, mapping, prefix)
+    known = site_registry(
+        config, registry or (default if not config.site.registry.host else None), mapping, prefix
+    )
     certificate = None if ca or insecure else _certificate(known.ca or _made_by_us(config))
     # A CA that is not on this machine can only be meant as the nodes' own file.
     on_nodes = ca or (known.ca if certificate is None and not insecure else "")
-    site = Site(
+    return Site(
         config=config,
         registry=known.url,
         mapping=known.mapping,
@@ -132,9 +139,6 @@ def _site(
         skip_verify=insecure,
         base=str(run.file.parent) if run.file else "",
     )
-    if not site.references:
-        raise UsageError("invalid-lock", "the lock names no image", where=str(lock_path))
-    return site
 
 
 def _made_by_us(config: "Config") -> str:

@@ -1,1 +1,1 @@
-"""Pulls and downloads of a platform, really done in a network that has no way out, every attempt to leave recorded."""
+"""Pulls and downloads of a platform, really done in a closed network, every attempt to leave it recorded."""

@@ -9,7 +9,8 @@ import resource
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import web
@@ -20,9 +21,12 @@ from isthmus.serve.app import MAX_HEADER, create_app
 from isthmus.serve.file_server import DIRECTORY as FILES
 from isthmus.serve.file_server import create_file_app
 from isthmus.serve.git_place import git_state
+from isthmus.serve.links import holding
 from isthmus.serve.listening import listening, tls_context, watch_tls
 from isthmus.serve.options import Listen
 from isthmus.serve.parts import PARTS
+from isthmus.serve.places import Opener, place_of
+from isthmus.serve.shared import ALONE, Share
 from isthmus.store import Store
 
 STOP_SECONDS = 30.0
@@ -45,8 +49,41 @@ def serve_forever(
     Raises UsageError `store-not-found`, `invalid-config`, `file-not-found`; UnreachableError `cannot-listen`.
     """
     _allow_many_files()
-    with _open(store, listen) as held, asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        runner.run(_serve(held, mapping, listen, ready, asyncio.Event(), STOP_SECONDS, with_signals=True))
+    with place_of(store, listen) as opener:
+        if listen.workers > 1:
+            _serve_in_processes(store, opener, mapping, listen, ready)
+            return
+        with opener() as held, asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            runner.run(_serve(held, mapping, listen, ready, asyncio.Event(), STOP_SECONDS, with_signals=True))
+
+
+def _serve_in_processes(
+    store: Path, opener: Opener, mapping: MirrorMap, listen: Listen, ready: Callable[[str, str], None]
+) -> None:
+    import msgspec
+
+    from isthmus.serve.workers import Started, Workers
+
+    def work(share: Share, first: Started, alive: int, listens: Callable[[str, str], None]) -> None:
+        there = replace(listen, port=_port(first.registry) or listen.port)
+        if listen.files is not None and first.files:
+            there = replace(there, files=(listen.files[0], _port(first.files)))
+        with opener() as held, asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            stopping = asyncio.Event()
+            serving = _serve(
+                held, mapping, there, listens, stopping, STOP_SECONDS, share=share, alive=alive, with_signals=True
+            )
+            runner.run(serving)
+
+    msgspec.json.encode(Started())  # what workers need is imported before they are forked
+    with ExitStack() as stack:
+        if listen.writable:
+            stack.enter_context(holding(store))
+        Workers(listen.workers, work).run(ready)
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2] or 0)
 
 
 class ServerThread:
@@ -79,7 +116,8 @@ class ServerThread:
     def _run(self) -> None:
         try:
             with (
-                _open(self._store, self._listen) as held,
+                place_of(self._store, self._listen) as opener,
+                opener() as held,
                 asyncio.Runner(loop_factory=lambda: self._loop) as runner,
             ):
                 runner.run(_serve(held, self._mapping, self._listen, self._ready, self._stopping, 0.1))
@@ -113,12 +151,6 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _open(store: Path, listen: Listen) -> Store:
-    if listen.writable:
-        return Store.create(store, durable=True)  # whoever was answered must find it again
-    return Store.open(store)
-
-
 async def _serve(
     store: Store,
     mapping: MirrorMap,
@@ -127,6 +159,8 @@ async def _serve(
     stopping: asyncio.Event,
     patience: float,
     *,
+    share: Share = ALONE,
+    alive: int = -1,
     with_signals: bool = False,
 ) -> None:
     context = tls_context(listen)
@@ -135,7 +169,9 @@ async def _serve(
         if with_signals:
             for name in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(name, stopping.set)
-        apps = [(create_app(store, mapping, listen, silent), listen.host, listen.port)]
+        if alive >= 0:  # which can be read when the parent has ended
+            asyncio.get_running_loop().add_reader(alive, stopping.set)
+        apps = [(create_app(store, mapping, listen, silent, share), listen.host, listen.port)]
         if listen.files is not None:
             state = stack.enter_context(git_state(store))
             root = listen.files_dir or store.path / FILES
@@ -143,9 +179,10 @@ async def _serve(
         servers = [
             (await stack.enter_async_context(_running(app, patience)), host, port) for app, host, port in apps
         ]
+        contexts = [context, None if listen.files_plain else context]
         addresses = [
-            await stack.enter_async_context(listening(server, host, port, context, silent))
-            for server, host, port in servers
+            await stack.enter_async_context(listening(server, host, port, tls, silent, shared=share.count > 1))
+            for (server, host, port), tls in zip(servers, contexts, strict=False)
         ]
         watching = asyncio.create_task(watch_tls(listen, context)) if context is not None else None
         ready(addresses[0], addresses[1] if listen.files is not None else "")

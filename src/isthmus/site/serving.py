@@ -52,7 +52,8 @@ def configure(site: Site) -> Part:
         words += ["--tls-cert", "%d/tls.crt", "--tls-key", "%d/tls.key"]
         credentials = "LoadCredential=tls.crt:/etc/isthmus/tls.crt\nLoadCredential=tls.key:/etc/isthmus/tls.key\n"
     if site.config.site.files.host:
-        words += ["--files", f"[::]:{site.config.site.files.port}"]
+        plain = "http://" if site.config.site.files.scheme == "http" else ""
+        words += ["--files", f"{plain}[::]:{site.config.site.files.port}"]
     unit = (
         heading(
             "The site's registry and file server. Put tls.crt and tls.key (isthmus pki issue) into /etc/isthmus,",

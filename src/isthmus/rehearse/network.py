@@ -1,0 +1,129 @@
+"""The closed world: a network namespace for the site, one for the node, one for each program that is tried.
+
+All are joined by a bridge in the site's namespace, which is also everybody's default route and leads nowhere: it
+does not forward. So every attempt to leave is made, seen there, and lost. The machine's own network is not
+touched: the cables are laid from namespace to namespace. Not here: who listens (`recorder`).
+"""
+
+import ipaddress
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from isthmus.errors import UnreachableError, UsageError
+from isthmus.rehearse.programs import Word, output
+from isthmus.rehearse.traces import remove_namespace, run_name
+
+NETWORK = ipaddress.ip_network("10.213.0.0/16")
+SITE_ADDRESS = "10.213.0.1"
+NODE_ADDRESS = "10.213.0.2"
+_FIRST_PROGRAM = 256
+_BRIDGE = "site0"
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """One network namespace and its address."""
+
+    name: str
+    address: str
+    resolver: str = ""
+
+    @property
+    def path(self) -> str:
+        """Where the kernel has it, as runtimes take it."""
+        return f"/run/netns/{self.name}"
+
+    @property
+    def enter(self) -> list[str]:
+        """The beginning of a command line that runs the rest inside.
+
+        Not `ip netns exec`, which puts a new /sys over the old one and so hides the cgroups that runc needs.
+        """
+        words = ["nsenter", f"--net={self.path}", "unshare", "--mount", "--propagation", "slave"]
+        if not self.resolver:
+            return words
+        return [*words, "sh", "-ec", 'mount --bind "$0" /etc/resolv.conf; exec "$@"', self.resolver]
+
+    def output(self, *command: Word, timeout: float = 120) -> str:
+        """Run a program inside to its end; raises UnreachableError `program-failed`."""
+        return output(*self.enter, *command, timeout=timeout)
+
+
+@dataclass
+class ClosedNetwork:
+    """The site, the node, and the programs that were given a namespace of their own."""
+
+    site: Namespace
+    node: Namespace
+    _programs: int = 0
+    _made: list[str] = field(default_factory=list)
+
+    def program(self) -> Namespace:
+        """A new namespace with an address of its own, by which what it sends is known."""
+        self._programs += 1
+        address = str(NETWORK[_FIRST_PROGRAM + self._programs])
+        namespace = Namespace(f"{run_name()}-p{self._programs}", address)
+        self._made.append(namespace.name)
+        _join(namespace, self.site, f"p{self._programs}")
+        return namespace
+
+    def remove(self, namespace: Namespace) -> None:
+        """Take a program's namespace away, with whatever still runs in it."""
+        remove_namespace(namespace.name)
+        self._made.remove(namespace.name)
+
+    def remove_all(self) -> None:
+        """Take everything away."""
+        for name in (*self._made, self.node.name, self.site.name):
+            remove_namespace(name)
+
+
+@contextmanager
+def closed_network(resolver: str) -> Iterator[ClosedNetwork]:
+    """Make site and node; at the end nothing is left. `resolver` is the node's resolv.conf.
+
+    Raises UsageError `wrong-usage` where this machine does not allow namespaces.
+    """
+    network = ClosedNetwork(
+        Namespace(f"{run_name()}-site", SITE_ADDRESS), Namespace(f"{run_name()}-node", NODE_ADDRESS, resolver)
+    )
+    try:
+        try:
+            _make_site(network.site)
+            _join(network.node, network.site, "node")
+        except UnreachableError as error:
+            raise UsageError(
+                "wrong-usage",
+                f"no network namespaces can be made here: {error.message}",
+                hint="a rehearsal needs root on a Linux machine that allows them",
+            ) from error
+        yield network
+    finally:
+        network.remove_all()
+
+
+def _make_site(site: Namespace) -> None:
+    output("ip", "netns", "add", site.name)
+    ip = ("ip", "-n", site.name)
+    output(*ip, "link", "set", "lo", "up")
+    output(*ip, "link", "add", _BRIDGE, "type", "bridge", "forward_delay", "0")
+    output(*ip, "address", "add", f"{site.address}/{NETWORK.prefixlen}", "dev", _BRIDGE)
+    output(*ip, "link", "set", _BRIDGE, "up")
+    # What is sent elsewhere reaches the site's end, is seen there, and goes no further.
+    site.output(
+        "sh", "-ec", "echo 0 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6"
+    )
+
+
+def _join(namespace: Namespace, site: Namespace, device: str) -> None:
+    output("ip", "netns", "add", namespace.name)
+    peer = ("peer", "name", "eth0", "netns", namespace.name)
+    output("ip", "link", "add", device, "netns", site.name, "type", "veth", *peer)
+    output("ip", "-n", site.name, "link", "set", device, "master", _BRIDGE, "up")
+    ip = ("ip", "-n", namespace.name)
+    output(*ip, "link", "set", "lo", "up")
+    output(*ip, "address", "add", f"{namespace.address}/{NETWORK.prefixlen}", "dev", "eth0")
+    output(*ip, "link", "set", "eth0", "up")
+    # Without a default route an attempt to leave fails at once, unseen by anybody.
+    output(*ip, "route", "add", "default", "via", site.address)

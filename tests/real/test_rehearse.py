@@ -1,0 +1,164 @@
+"""Rehearsals for real: namespaces, containerd, entry points that call out; and nothing is left afterwards."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isthmus.content.artifact import make_file
+from isthmus.demo.images import Layer, make_layer, name_it, put_artifact, put_image
+from isthmus.inventory.lock import Lock, LockEntry, write_lock
+from isthmus.oci import Manifest, Reference
+from isthmus.store import Store
+from tests.real.programs import output, require, require_root
+
+pytestmark = [pytest.mark.real, pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("rehearsal")]
+
+APPLETS = ("sh", "nc", "nslookup", "sed", "sleep", "tail")
+
+
+@pytest.fixture(autouse=True)
+def _programs() -> None:
+    require_root("a rehearsal")
+    require("containerd", "ctr", "runc", "ip", "nsenter", "setpriv")
+    if (
+        b"statically"
+        not in subprocess.run(["sh", "-c", "ldd /bin/busybox 2>&1; echo statically"], capture_output=True).stdout
+    ):
+        pytest.skip("busybox is not here")
+
+
+class Platform:
+    """A store and its lock, filled image by image."""
+
+    def __init__(self, directory: Path, base: Layer | None = None) -> None:
+        self.directory = directory
+        self.entries: list[LockEntry] = []
+        busybox = Path("/bin/busybox").read_bytes()
+        self.base = base or make_layer({f"bin/{name}": busybox for name in APPLETS})
+
+    def image(self, store: Store, name: str, command: Sequence[str], *, named: bool = True) -> None:
+        manifest = put_image(store, Reference.parse(name).repository, [self.base], command=command)
+        if named:
+            name_it(store, name, manifest)
+        self.lock(name, manifest)
+
+    def lock(self, name: str, manifest: Manifest, kind: str = "image") -> None:
+        found = manifest.descriptor()
+        self.entries.append(
+            LockEntry(
+                kind="artifact" if kind == "artifact" else "image",
+                name=str(Reference.parse(name)),
+                digest=found.digest,
+                media_type=found.media_type,
+                size=found.size,
+            )
+        )
+
+    def write(self) -> None:
+        write_lock(self.directory / "isthmus.lock", Lock(references=tuple(self.entries)))
+
+
+def rehearse(directory: Path, *words: str, timeout: float = 170) -> tuple[int, dict[str, Any]]:
+    command = [sys.executable, "-m", "isthmus", "rehearse", "--store", "store", "--json", *words]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=timeout, check=False)
+    assert done.stdout, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return done.returncode, document
+
+
+def host_network() -> str:
+    """What a rehearsal must not touch."""
+    shown = [
+        output("ip", "-details", "link"),
+        output("ip", "address"),
+        output("ip", "route", "show", "table", "all"),
+    ]
+    return "\n".join([*shown, Path("/etc/resolv.conf").read_text()])
+
+
+def leftovers() -> list[str]:
+    found = [str(path) for path in Path("/tmp").glob("isthmus-rehearsal-*")]
+    return found + [line for line in output("ip", "netns").split() if "isthmus-rehearsal" in line]
+
+
+def test_exactly_what_is_wrong_is_reported_with_image_and_process(tmp_path: Path) -> None:
+    platform = Platform(tmp_path)
+    with Store.create(tmp_path / "store") as store:
+        platform.image(store, "docker.io/library/quiet:1", ["/bin/sh", "-c", "sleep 30"])
+        platform.image(store, "quay.io/calls/by-name:1", ["/bin/nslookup", "telemetry.example.com"])
+        platform.image(store, "quay.io/calls/address:1", ["/bin/nc", "-w", "3", "203.0.113.7", "4444"])
+        # Debian's static wget cannot look up names without the rest of Debian; what follows is the same.
+        asks = "nslookup download.example.org | sed -n 's/^Address: *//p' | tail -n 1"
+        fetches = f"nc -w 2 $({asks}) 80; sleep 1"
+        platform.image(store, "ghcr.io/driver/loader:1", ["/bin/sh", "-c", fetches])
+        platform.image(store, "registry.k8s.io/absent:9", ["/bin/sleep", "1"], named=False)
+    platform.write()
+    before = host_network()
+    status, found = rehearse(tmp_path, "--run", "4s", "--out", "rehearsal.html")
+    assert status == 3
+    assert [item["name"] for item in found["failed"]] == ["registry.k8s.io/absent:9"]
+    assert "not found" in found["failed"][0]["why"]
+    rows = {(row["to"], row["port"], row["proto"], row["image"], row["process"]) for row in found["egress"]}
+    assert rows == {
+        ("telemetry.example.com", 53, "dns", "quay.io/calls/by-name:1", "nslookup"),
+        ("203.0.113.7", 4444, "tcp", "quay.io/calls/address:1", "nc"),
+        ("download.example.org", 80, "tcp", "ghcr.io/driver/loader:1", "nc"),
+    }
+    assert (found["pulled"], found["started"]) == (4, 4)
+    assert host_network() == before
+    assert leftovers() == []
+    page = (tmp_path / "rehearsal.html").read_text()
+    assert "download.example.org" in page
+    assert "<script" not in page
+
+
+def test_decided_ways_out_and_a_complete_site_are_fine(tmp_path: Path) -> None:
+    platform = Platform(tmp_path)
+    with Store.create(tmp_path / "store") as store:
+        platform.image(store, "quay.io/calls/by-name:1", ["/bin/nslookup", "telemetry.example.com"])
+        rules = put_artifact(store, "ghcr.io/a/rules", "application/x", {"text/plain": b"rules"})
+        name_it(store, "ghcr.io/a/rules:1", rules)
+        platform.lock("ghcr.io/a/rules:1", rules, "artifact")
+        platform.entries.append(_file(store))
+    platform.write()
+    decide = "platform: {decide: [{endpoint: 'https://telemetry.example.com', decision: disable}]}\n"
+    (tmp_path / "isthmus.yaml").write_text(decide + "site: {registry: {host: registry.site.internal}}\n")
+    status, found = rehearse(tmp_path, "--run", "2s")
+    assert (status, found["failed"]) == (0, []), found
+    assert (found["pulled"], found["fetched"]) == (1, 2)
+    assert [row["decision"] for row in found["egress"]] == ["disable"]
+
+
+def _file(store: Store) -> LockEntry:
+    return make_file(store, "https://example.com/a/plugin.zip", b"plugin", serve="example.com/a/plugin.zip")
+
+
+def test_what_a_killed_rehearsal_left_is_cleaned_by_the_next(tmp_path: Path) -> None:
+    platform = Platform(tmp_path)
+    with Store.create(tmp_path / "store") as store:
+        platform.image(store, "docker.io/library/quiet:1", ["/bin/sh", "-c", "sleep 30"])
+    platform.write()
+    before = host_network()
+    command = [sys.executable, "-m", "isthmus", "rehearse", "--store", "store", "--run", "30s"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not any("-p1" in name for name in output("ip", "netns").split()):
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert leftovers()
+    done = subprocess.run(
+        [sys.executable, "-m", "isthmus", "rehearse", "--clean", "--json"], capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["removed"]
+    assert leftovers() == []
+    assert host_network() == before
