@@ -4,7 +4,7 @@ One HEAD for a reference whose name stands for the right digest; an index costs 
 child that was locked. Not here: `check_store`, which needs no registry.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from isthmus.check.locked import platforms_of, reference_of
@@ -39,8 +39,12 @@ def check(
     jobs: int = DEFAULT_JOBS,
     *,
     deep: bool = False,
+    stand_ins: Mapping[tuple[str, Digest], Digest] | None = None,
 ) -> CheckResult:
     """Ask for every reference. With `deep`, every manifest is read and every blob asked for, too.
+
+    `stand_ins` says which image was put in place of an index on purpose (`push --single-platform`), by the
+    repository inside and the index's digest: a tag that points to it is as it should be.
 
     Raises UnreachableError where the registry as a whole cannot be reached or refuses, UsageError
     `mapping-collision` or `invalid-lock`.
@@ -55,7 +59,9 @@ def check(
         if reference is None:
             why = f"the lock does not say what a {entry.kind} is called in a registry; make it again"
             return Verdict(missing=(Finding(entry.name, why, entry.digest),))
-        return _Question(registry, mapping.repository(reference), entry, reference, deep=deep).answer()
+        repository = mapping.repository(reference)
+        stand_in = (stand_ins or {}).get((repository, entry.digest))
+        return _Question(registry, repository, entry, reference, stand_in, deep=deep).answer()
 
     with ThreadPoolExecutor(max(1, jobs), thread_name_prefix="isthmus-check") as pool:
         try:
@@ -69,12 +75,20 @@ class _Question:
     """Whether one reference is there."""
 
     def __init__(
-        self, registry: Registry, repository: str, entry: LockEntry, reference: Reference, *, deep: bool
+        self,
+        registry: Registry,
+        repository: str,
+        entry: LockEntry,
+        reference: Reference,
+        stand_in: Digest | None,
+        *,
+        deep: bool,
     ) -> None:
         self._registry = registry
         self._repository = repository
         self._entry = entry
         self._reference = reference
+        self._stand_in = stand_in
         self._platforms = platforms_of(entry)
         self._deep = deep
         self._seen: set[Digest] = set()
@@ -84,6 +98,8 @@ class _Question:
         wanted = self._entry.digest
         try:
             named = self._named()
+            if named is not None and named.digest == self._stand_in:
+                return Verdict(tuple(self._below(named)))  # signatures of the index would be about nothing
             root = named if named and named.digest == wanted else self._find(wanted)
             missing = list(self._needs(root)) if root else [self._finding("it is not there", wanted)]
         except IsthmusError as error:

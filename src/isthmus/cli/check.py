@@ -8,6 +8,7 @@ from isthmus.check import check, check_store
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options
 from isthmus.cli.connecting import connection_options, host_options, trust_options
 from isthmus.cli.siting import site_options, site_registry
+from isthmus.cli.targets import stand_ins
 from isthmus.inventory.lock import read_lock
 from isthmus.registry import connect
 from isthmus.store import Store
@@ -57,7 +58,8 @@ def command(
         options = connection_options(trusted, insecure, plain_http or site.url.startswith("http://"), jobs)
         target = connect(site.host, host_options(options, run.config(), site.host))
         try:
-            result = check(lock.references, target, site.mapping, max(jobs, 8))
+            known = stand_ins(run, site.host)
+            result = check(lock.references, target, site.mapping, max(jobs, 8), stand_ins=known)
         finally:
             target.close()
     document = {"present": result.present, "missing": result.missing, "stale": result.stale}

@@ -125,6 +125,18 @@ def surveying(run: Run, target: Target, trust_for: str, verify: bool) -> Iterato
         yield RegistrySurvey(target.registry, memory, trust_for=seconds, verify=verify)
 
 
+def stand_ins(run: Run, host: str) -> dict[tuple[str, Digest], Digest]:
+    """What former runs of `--single-platform` put in place of indexes there, by repository and index."""
+    path = run.workspace / STATE
+    if not path.is_file():
+        return {}
+    with Memory(path, host) as memory:
+        former = memory.recall().values()
+    return {
+        (one.repository, Digest(one.digest)): one.root.digest for one in former if one.root.digest != one.digest
+    }
+
+
 def digest_changes(names: Iterable[tuple[str, Digest]], result: CopyResult) -> list[dict[str, str]]:
     """References of which the tag now stands for another digest than the one wanted, in the order of names."""
     return [
