@@ -21,8 +21,10 @@ from bench.report import Report
 
 BENCHES = {
     "transfer": "registry → store beside other tools, in time, CPU, requests and bytes",
+    "between": "registry → registry and store → registry beside other tools, plain and TLS",
     "bundle": "pack, unpack and verify beside cp with hashing and other tools; what an update carries",
     "memory": "peak memory and disk of pull, pack and unpack on one big blob",
+    "serve": "blobs and manifests under load beside other registries, plain and with TLS; the start",
     "scan": "5,000 manifests, beside yq, in time, memory and what is found",
     "scale": "time and memory to plan a simulated set of 10,000 images and a million blobs",
 }

@@ -174,9 +174,16 @@ def test_charts(site: Client) -> None:
     assert site.get("/charts/").status == 200
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"no archive", gzip.compress(b"x" * 3000), packaged("a/b", "1"), packaged("", "")]
-)
+HOSTILE = {
+    "empty": b"",
+    "no archive": b"no archive",
+    "no tar": gzip.compress(b"x" * 3000),
+    "slash": packaged("a/b", "1"),
+    "nameless": packaged("", ""),
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=list(HOSTILE))
 def test_hostile_charts(tmp_path: Path, data: bytes) -> None:
     with Store.create(tmp_path / "s") as store:
         entry = make_file(store, "https://example.org/c", data, serve="c")

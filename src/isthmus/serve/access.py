@@ -44,9 +44,9 @@ CALLER = request_key("caller", Caller)
 class Access:
     """Decides. A token says who and what for; what the user may do is looked up for every request."""
 
-    def __init__(self, users: Users, *, anonymous_pull: bool) -> None:
+    def __init__(self, users: Users, *, anonymous_pull: bool, key: bytes = b"") -> None:
         self._users = users
-        self._tokens = Tokens()
+        self._tokens = Tokens(key)
         self._anonymous_pull = anonymous_pull
         self._checking = asyncio.Semaphore(2)
         self._waiting = 0

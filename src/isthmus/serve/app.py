@@ -17,6 +17,7 @@ from isthmus.serve.access import CALLER, TOKEN_PATH, Access
 from isthmus.serve.answers import RefusedError, json_answer
 from isthmus.serve.audit import Audit
 from isthmus.serve.catalogue import Catalogue
+from isthmus.serve.collecting import Collecting
 from isthmus.serve.links import Links, open_links
 from isthmus.serve.metrics import CONTENT_TYPE, Metrics
 from isthmus.serve.misses import Misses
@@ -24,6 +25,7 @@ from isthmus.serve.observing import observing
 from isthmus.serve.options import Listen
 from isthmus.serve.parts import PARTS, Parts
 from isthmus.serve.registry_api import RegistryApi
+from isthmus.serve.shared import Share
 from isthmus.serve.users import Users
 from isthmus.serve.writing import Writer
 from isthmus.store import Store
@@ -42,7 +44,11 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def create_app(
-    store: Store, mapping: MirrorMap, listen: Listen | None = None, silent: MutableSet[Any] | None = None
+    store: Store,
+    mapping: MirrorMap,
+    listen: Listen | None = None,
+    silent: MutableSet[Any] | None = None,
+    share: Share | None = None,
 ) -> web.Application:
     """An application that serves a store under the names of a mapping, as `listen` says.
 
@@ -50,23 +56,25 @@ def create_app(
     `file-not-found`.
     """
     listen = listen or Listen()
-    misses = Misses()
+    share = share or Share()
+    misses = Misses(share)
     users = Users(listen.auth) if listen.auth else None
     audit = Audit(listen.audit) if listen.audit else None
-    links = open_links(store.path, writable=listen.writable)
+    links = open_links(store.path, writable=listen.writable, shared=share.count > 1)
     try:
         catalogue = Catalogue(store, mapping, links)
     except IsthmusError:
         _state_closed(links, audit)
         raise
-    metrics = Metrics(catalogue, misses)
-    access = Access(users, anonymous_pull=listen.anonymous_pull) if users else None
+    metrics = Metrics(catalogue, misses, share)
+    access = Access(users, anonymous_pull=listen.anonymous_pull, key=share.key) if users else None
     writer = Writer(catalogue, links, access) if listen.writable and links is not None else None
     if writer is not None:
         writer.protect()
     around = observing(metrics, audit, silent if silent is not None else set())
     app = web.Application(middlewares=[around], client_max_size=MAX_BODY)
-    app.cleanup_ctx.append(_state(links, writer, users, audit))
+    collecting = Collecting(store, listen) if share.is_first and listen.collect_every else None
+    app.cleanup_ctx.append(_state(links, writer, users, audit, metrics, collecting))
     api = RegistryApi(catalogue, misses, writer, access)
     app.router.add_route("*", "/v2", api.handle)
     app.router.add_route("*", "/v2/{rest:.*}", api.handle)
@@ -81,7 +89,7 @@ def create_app(
         from isthmus.serve.console import add_console, make_parts
 
         pushes = writer.pushes if writer is not None else None
-        parts = make_parts(catalogue, misses, mapping, listen, access=access, users=users, pushes=pushes)
+        parts = make_parts(catalogue, misses, mapping, listen, access=access, users=users, pushes=pushes, share=share)
         add_console(app, parts)
     app.on_response_prepare.append(_common_headers)
     app[PARTS] = Parts(catalogue, misses, metrics, audit, access)
@@ -89,12 +97,21 @@ def create_app(
 
 
 def _state(
-    links: Links | None, writer: Writer | None, users: Users | None, audit: Audit | None
+    links: Links | None,
+    writer: Writer | None,
+    users: Users | None,
+    audit: Audit | None,
+    metrics: Metrics,
+    collecting: Collecting | None,
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     async def context(_app: web.Application) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(_watch(users, audit))]
         if writer is not None:
             tasks.append(asyncio.create_task(writer.tidy_for_ever()))
+        if metrics.is_shared:
+            tasks.append(asyncio.create_task(metrics.tell_for_ever()))
+        if collecting is not None:
+            tasks.append(asyncio.create_task(collecting.for_ever()))
         yield
         for task in tasks:
             task.cancel()

@@ -43,6 +43,8 @@ class Catalogue:
 
     async def names(self) -> Names:
         """The names now; one look at the index file's status where nothing changed."""
+        if self.links is not None and self.links.refresh():
+            self._reaches.clear()
         if self._mark != self._current_mark():
             async with self._reading:
                 mark = self._current_mark()

@@ -31,11 +31,16 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS links (
 
 
 class Links:
-    """Opened with `open_links`. Raises `io-failed` where the file cannot be read or written."""
+    """Opened with `open_links`. Raises `io-failed` where the file cannot be read or written.
 
-    def __init__(self, path: Path, *, writable: bool) -> None:
+    Where it is `shared`, other workers of this server write it too, and `refresh` looks for what they did.
+    """
+
+    def __init__(self, path: Path, *, writable: bool, shared: bool = False) -> None:
         self._path = path
-        self._held = _hold(path.with_name(f"{path.name}.lock")) if writable else -1
+        self._shared = shared
+        self._version = 0
+        self._held = _hold(path.with_name(f"{path.name}.lock")) if writable and not shared else -1
         self._lock = threading.Lock()
         self._links: dict[Kind, dict[str, dict[Digest, float]]] = {"blob": {}, "manifest": {}, "hidden": {}}
         with self._errors():
@@ -44,8 +49,25 @@ class Links:
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._db.execute("PRAGMA synchronous = NORMAL")
                 self._db.execute(_SCHEMA)
-            for row in self._db.execute("SELECT repository, digest, kind, at FROM links"):
-                self._remember(*row)
+            self._read()
+
+    def _read(self) -> None:
+        for row in self._db.execute("SELECT repository, digest, kind, at FROM links"):
+            self._remember(*row)
+
+    def refresh(self) -> bool:
+        """Read again where another worker wrote something, and whether that was so."""
+        if not self._shared:
+            return False
+        with self._errors():
+            version = self._db.execute("PRAGMA data_version").fetchone()[0]
+            if version == self._version:
+                return False
+            with self._lock:
+                self._version = version
+                self._links = {"blob": {}, "manifest": {}, "hidden": {}}
+                self._read()
+        return True
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         where = f"file:{quote(str(self._path))}?mode={mode}"
@@ -147,9 +169,19 @@ def _hold(path: Path) -> int:
     return descriptor
 
 
-def open_links(store: Path, *, writable: bool) -> Links | None:
+@contextmanager
+def holding(store: Path) -> Iterator[None]:
+    """Be the one server that takes pushes, for workers that do not hold that themselves."""
+    descriptor = _hold(store / f"{FILE}.lock")
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def open_links(store: Path, *, writable: bool, shared: bool = False) -> Links | None:
     """Those of a store; None where it is only read and has none. Raises UsageError `store-busy`."""
     path = store / FILE
     if not writable and not os.path.exists(path):
         return None
-    return Links(path, writable=writable)
+    return Links(path, writable=writable, shared=shared and writable)

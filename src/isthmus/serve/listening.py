@@ -32,9 +32,18 @@ _log = logging.getLogger("isthmus.serve")
 
 @asynccontextmanager
 async def listening(
-    server: web.Server, host: str, port: int, context: ssl.SSLContext | None, silent: MutableSet[Any]
+    server: web.Server,
+    host: str,
+    port: int,
+    context: ssl.SSLContext | None,
+    silent: MutableSet[Any],
+    *,
+    shared: bool = False,
 ) -> AsyncIterator[str]:
-    """Listen for as long as the context lasts; gives `host:port`. Raises UnreachableError `cannot-listen`."""
+    """Listen for as long as the context lasts; gives `host:port`. Raises UnreachableError `cannot-listen`.
+
+    With `shared`, other processes of this user may listen at the same address, and the kernel divides.
+    """
     loop = asyncio.get_running_loop()
 
     accepted: list[None] = []  # in this turn of the loop, and not yet among the server's connections
@@ -56,6 +65,7 @@ async def listening(
             port,
             ssl=context,
             backlog=1024,
+            reuse_port=shared or None,
             ssl_handshake_timeout=HEADER_SECONDS if context is not None else None,
         )
     except (OSError, OverflowError) as error:

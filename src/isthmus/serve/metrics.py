@@ -6,29 +6,107 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+import msgspec
 from aiohttp import web
 
 from isthmus.content.freshness import ages
 from isthmus.content.freshness import metrics as perishables
 from isthmus.serve.catalogue import Catalogue
 from isthmus.serve.misses import Misses
+from isthmus.serve.shared import Share
 from isthmus.serve.target import TARGET, Target
+
+TELL_SECONDS = 1.0
+"""How old what other workers counted may be."""
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class Metrics:
-    """Counts on the event loop alone."""
+class _Counted(msgspec.Struct):
+    requests: list[tuple[str, str, int, int]]
+    micros: list[tuple[str, int]]
+    sent: int
+    received: int
+    in_progress: int
+    misses: int
 
-    def __init__(self, catalogue: Catalogue, misses: Misses) -> None:
+
+def _told(data: bytes) -> _Counted | None:
+    try:
+        return msgspec.json.decode(data, type=_Counted) if data else None
+    except msgspec.MsgspecError:
+        return None
+
+
+class Metrics:
+    """Counts on the event loop alone. What other workers counted is added where it is told."""
+
+    def __init__(self, catalogue: Catalogue, misses: Misses, share: Share | None = None) -> None:
+        self._share = share or Share()
         self._catalogue = catalogue
         self._misses = misses
         self._requests: Counter[tuple[str, str, int]] = Counter()
         self._seconds: Counter[str] = Counter()
         self._sent = 0
         self._received = 0
+        self._missed = 0
         self._started = time.time()
         self.in_progress = 0
+        self._go_on()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether there are other workers."""
+        return self._share.count > 1
+
+    def _go_on(self) -> None:
+        """From what a worker that ended had counted."""
+        before = _told(self._share.said("metrics"))
+        if before is not None:
+            self._add(before)
+            self._misses.total += before.misses
+
+    def _add(self, more: "_Counted") -> None:
+        for method, kind, status, count in more.requests:
+            self._requests[method, kind, status] += count
+        self._seconds.update(dict(more.micros))
+        self._sent += more.sent
+        self._received += more.received
+
+    async def tell_for_ever(self) -> None:
+        """Tell the other workers, every second where there is news. Never ends by itself."""
+        last = b""
+        while True:
+            counted = _Counted(
+                [(*key, count) for key, count in self._requests.items()],
+                list(self._seconds.items()),
+                self._sent,
+                self._received,
+                self.in_progress,
+                self._misses.total,
+            )
+            data = msgspec.json.encode(counted)
+            if data != last:
+                last = data
+                await asyncio.to_thread(self._share.tell, "metrics", data)
+            await self._misses.tell()
+            await asyncio.sleep(TELL_SECONDS)
+
+    def _whole(self) -> "Metrics":
+        """Everything that all workers counted."""
+        if not self.is_shared:
+            return self
+        whole = Metrics(self._catalogue, self._misses)
+        whole._requests, whole._seconds = self._requests.copy(), self._seconds.copy()
+        whole._sent, whole._received, whole._started = self._sent, self._received, self._started
+        whole.in_progress, whole._missed = self.in_progress, self._misses.total
+        for data in self._share.others("metrics"):
+            found = _told(data)
+            if found is not None:
+                whole._add(found)
+                whole.in_progress += found.in_progress
+                whole._missed += found.misses
+        return whole
 
     def count(self, request: web.Request, response: web.StreamResponse | None, seconds: float) -> None:
         """A request is over; without a response its client went away."""
@@ -43,9 +121,11 @@ class Metrics:
 
     async def text(self) -> str:
         """Everything, in a stable order."""
-        return "\n".join([*self._counters(), *await self._gauges()]) + "\n"
+        whole = await asyncio.to_thread(self._whole)
+        return "\n".join([*whole.counters(), *await whole.gauges()]) + "\n"
 
-    def _counters(self) -> Iterator[str]:
+    def counters(self) -> Iterator[str]:
+        """What only grows."""
         yield "# TYPE isthmus_requests_total counter"
         for (method, kind, status), count in sorted(self._requests.items()):
             yield f'isthmus_requests_total{{method="{method}",kind="{kind}",status="{status}"}} {count}'
@@ -54,9 +134,10 @@ class Metrics:
             yield f'isthmus_request_seconds_total{{kind="{kind}"}} {micros / 1e6}'
         yield from _one("isthmus_sent_bytes_total", "counter", self._sent)
         yield from _one("isthmus_received_bytes_total", "counter", self._received)
-        yield from _one("isthmus_misses_total", "counter", self._misses.total)
+        yield from _one("isthmus_misses_total", "counter", self._missed or self._misses.total)
 
-    async def _gauges(self) -> list[str]:
+    async def gauges(self) -> list[str]:
+        """What holds now."""
         names = await self._catalogue.names()
         place = os.statvfs(self._catalogue.store.path)
         changed = os.stat(self._catalogue.store.path / "index.json").st_mtime

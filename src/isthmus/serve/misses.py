@@ -1,13 +1,19 @@
 """What was asked for and is not there: the site operator's best diagnostic. Bounded, in memory only."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
+from isthmus.errors import IsthmusError
 from isthmus.oci import Digest
+from isthmus.oci.descriptor import decode_custom
 from isthmus.serve.catalogue import Catalogue
+from isthmus.serve.shared import Share
 from isthmus.serve.target import Kind
 
 LIMIT = 10_000
@@ -34,10 +40,29 @@ class _Count:
     by: str = ""
 
 
-class Misses:
-    """Counts misses. Used on the event loop alone."""
+_encoder = msgspec.json.Encoder(enc_hook=str)
+_decoder = msgspec.json.Decoder(list[tuple[Wanted, _Count]], dec_hook=decode_custom)
 
-    def __init__(self) -> None:
+
+def _read(data: bytes) -> list[tuple[Wanted, _Count]]:
+    try:
+        return _decoder.decode(data)
+    except (msgspec.MsgspecError, IsthmusError):
+        return []
+
+
+def _both(one: _Count, other: _Count) -> _Count:
+    by = one.by if one.last >= other.last else other.by
+    return _Count(min(one.first, other.first), max(one.last, other.last), one.count + other.count, by)
+
+
+class Misses:
+    """Counts misses, those of other workers too. Used on the event loop alone."""
+
+    def __init__(self, share: Share | None = None) -> None:
+        self._share = share or Share()
+        self._told = b""
+        self._found: dict[Wanted, float] = {}
         self._counts: dict[Wanted, _Count] = {}
         self._overflow = 0
         self.total = 0
@@ -60,6 +85,8 @@ class Misses:
     def forget(self, wanted: Wanted) -> None:
         """It is there now; what was missed before a bundle came in is no longer missing."""
         self._counts.pop(wanted, None)
+        if self._share.count > 1:
+            self._found[wanted] = time.time()
 
     async def forget_found(self, catalogue: Catalogue) -> None:
         """Forget what came in since it was asked for."""
@@ -73,7 +100,25 @@ class Misses:
 
     def wanted(self) -> tuple[Wanted, ...]:
         """Everything missed so far, sorted."""
-        return tuple(sorted(self._counts))
+        return tuple(sorted(self._all()))
+
+    def _all(self) -> dict[Wanted, _Count]:
+        """Those of all workers, without what was found since."""
+        found = dict(self._counts)
+        for data in self._share.others("misses"):
+            for wanted, count in _read(data):
+                if count.last <= self._found.get(wanted, 0.0):
+                    continue
+                mine = found.get(wanted)
+                found[wanted] = count if mine is None else _both(mine, count)
+        return found
+
+    async def tell(self) -> None:
+        """Tell the other workers, where there is news."""
+        data = _encoder.encode([(wanted, count) for wanted, count in self._counts.items()])
+        if data != self._told:
+            self._told = data
+            await asyncio.to_thread(self._share.tell, "misses", data)
 
     def document(self) -> dict[str, Any]:
         """For people and machines; `overflow` counts requests for what was not remembered any more."""
@@ -87,7 +132,7 @@ class Misses:
                 "last": _time(count.last),
                 "by": count.by,
             }
-            for wanted, count in sorted(self._counts.items())
+            for wanted, count in sorted(self._all().items())
         ]
         return {"missing": items, "overflow": self._overflow}
 

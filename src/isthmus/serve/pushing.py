@@ -7,13 +7,40 @@ collection removes them later. Runs in threads, one change at a time.
 
 import threading
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 from isthmus.errors import IsthmusError, UsageError
 from isthmus.oci import Descriptor, Digest, Manifest, Reference, parse_manifest
 from isthmus.serve.answers import RefusedError
 from isthmus.serve.links import Links
 from isthmus.serve.reach import Reach
-from isthmus.store import Store, StoredReference
+from isthmus.store import Store, StoredReference, files
+
+
+class _OneAtATime:
+    """A lock for the threads of all workers."""
+
+    def __init__(self, path: Path) -> None:
+        self._threads = threading.Lock()
+        self._path = path
+        self._held: AbstractContextManager[None] | None = None
+
+    def __enter__(self) -> None:
+        self._threads.acquire()
+        try:
+            held = files.locked(self._path)
+            held.__enter__()
+            self._held = held
+        except BaseException:
+            self._threads.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            held.__exit__(None, None, None)
+        self._threads.release()
 
 
 class Pushing:
@@ -22,7 +49,7 @@ class Pushing:
     def __init__(self, store: Store, links: Links) -> None:
         self._store = store
         self._links = links
-        self._lock = threading.Lock()
+        self._lock = _OneAtATime(store.path / "serve.push.lock")
 
     def put(self, repository: str, manifest: Manifest, tags: Iterable[str]) -> None:
         """Store a manifest whose parts are there and name it; without tags by its digest."""

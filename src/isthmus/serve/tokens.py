@@ -1,4 +1,4 @@
-"""Bearer tokens of the distribution token flow: who, and what was asked for, signed with a key of this process.
+"""Bearer tokens of the distribution token flow: who, and what was asked for, signed with a key of this server.
 
 They end with the process and after minutes; what a user may do is looked up again for every request. Not here:
 HTTP, users.
@@ -42,8 +42,8 @@ class Token(msgspec.Struct, frozen=True):
 class Tokens:
     """Makes and reads tokens."""
 
-    def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
+    def __init__(self, key: bytes = b"") -> None:
+        self._key = key or secrets.token_bytes(32)
         self._decoder = msgspec.json.Decoder(Token)
 
     def issue(self, user: str, grants: Iterable[Grant]) -> str:

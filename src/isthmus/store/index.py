@@ -7,6 +7,7 @@ byte. Not here: when it is read and written (`store`).
 
 import os
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,6 +26,9 @@ MAX_INDEX_SIZE = 128 * 1024 * 1024
 Fingerprint: TypeAlias = str
 
 
+_reference = lru_cache(maxsize=50_000)(Reference.parse)  # values that never change, asked for with every change
+
+
 class StoredReference(msgspec.Struct, frozen=True, order=False):
     """A full name, `str(Reference)`, and the descriptor of what it stands for in this store."""
 
@@ -34,7 +38,7 @@ class StoredReference(msgspec.Struct, frozen=True, order=False):
     @property
     def reference(self) -> Reference:
         """The name, parsed."""
-        return Reference.parse(self.name)
+        return _reference(self.name)
 
     @property
     def repository(self) -> str:
@@ -90,15 +94,19 @@ def fingerprint(path: Path) -> Fingerprint:
     return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}"
 
 
-def read_index(path: Path) -> Index:
-    """Read the file; a missing one is empty. Raises `damaged-store`, or `invalid-input` over the limit."""
+def read_index(path: Path, known: Mapping[bytes, Entry] | None = None) -> Index:
+    """Read the file; a missing one is empty. Raises `damaged-store`, or `invalid-input` over the limit.
+
+    `known` are entries by their bytes, of former times, which need not be parsed again.
+    """
+    known = known or {}
     data = files.read_limited(path, MAX_INDEX_SIZE)
     if data is None:
         return Index()
     try:
         top = _top.decode(data)
         raws = _list.decode(top.pop("manifests", msgspec.Raw(b"null"))) or []
-        entries = tuple(_parse(bytes(raw)) for raw in raws)
+        entries = tuple(known.get(raw) or _parse(raw) for raw in map(bytes, raws))
     except (msgspec.MsgspecError, IsthmusError, RecursionError, UnicodeDecodeError) as error:
         reason = str(error).partition("\n")[0][:300] or type(error).__name__
         raise VerificationError(
@@ -175,8 +183,10 @@ def _made(descriptor: Descriptor, own: dict[str, str], name: str) -> Entry:
     return Entry(descriptor=whole, label=name, name=name, raw=_encoder.encode(whole))
 
 
-def stored_references(index: Index) -> tuple[StoredReference, ...]:
-    """Every full name once, sorted.
+def stored_references(
+    index: Index, known: Mapping[bytes, StoredReference] | None = None
+) -> dict[bytes, StoredReference]:
+    """Every full name once, sorted, by the bytes of its entry; `known` are those of former times.
 
     Of several entries of one name the first counts, as for skopeo, and the ref.name more than containerd's
     name: a tool that moves a name takes it from the old entry, but leaves what it does not know there.
@@ -185,7 +195,12 @@ def stored_references(index: Index) -> tuple[StoredReference, ...]:
     for entry in index.entries:
         if entry.name and (entry.name not in found or (entry.is_labelled and not found[entry.name].is_labelled)):
             found[entry.name] = entry
-    return tuple(StoredReference(name, _without_own(found[name].descriptor)) for name in sorted(found))
+    known = known or {}
+    made: dict[bytes, StoredReference] = {}
+    for name in sorted(found):
+        entry = found[name]
+        made[entry.raw] = known.get(entry.raw) or StoredReference(name, _without_own(entry.descriptor))
+    return made
 
 
 def _without_own(descriptor: Descriptor) -> Descriptor:

@@ -12,6 +12,7 @@ import msgspec
 from isthmus.oci import Descriptor
 from isthmus.store import files
 from isthmus.store.index import (
+    Entry,
     Fingerprint,
     Index,
     StoredReference,
@@ -28,6 +29,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     mark: Fingerprint
     index: Index
     references: tuple[StoredReference, ...]
+    by_entry: dict[bytes, StoredReference]
     by_tag: dict[tuple[str, str], Descriptor]
 
 
@@ -41,6 +43,7 @@ class IndexFile:
         self._durable = durable
         self._mutex = threading.Lock()
         self._snapshot: Snapshot | None = None
+        self._known: dict[bytes, Entry] = {}
 
     def mark(self) -> Fingerprint:
         """What changes when the file does."""
@@ -51,24 +54,33 @@ class IndexFile:
         with self._mutex:
             mark = self.mark()  # before reading: a change in between is then seen the next time
             if self._snapshot is None or self._snapshot.mark != mark:
-                self._snapshot = _snapshot(mark, read_index(self._path))
+                self._snapshot = _snapshot(mark, self._read(), self._snapshot)
             return self._snapshot
+
+    def _read(self) -> Index:
+        index = read_index(self._path, self._known)
+        self._known = {entry.raw: entry for entry in index.entries}
+        return index
 
     def change(self, work: Callable[[Index], Index]) -> None:
         """Replace the file by what `work` makes of it; the same bytes are not written again."""
         with files.locked(self._lock_path):
-            old = read_index(self._path)
+            with self._mutex:
+                old = self._read()
             new = work(old)
             if new is old:
                 return
+            with self._mutex:  # most of it is read again soon
+                self._known = {entry.raw: entry for entry in new.entries}
             data = encode_index(new)
             if files.regular_size(self._path) == len(data) and files.read_limited(self._path, len(data)) == data:
                 return
             files.replace_file(self._path, data, self._temporary, durable=self._durable)
 
 
-def _snapshot(mark: Fingerprint, index: Index) -> Snapshot:
-    references = stored_references(index)
+def _snapshot(mark: Fingerprint, index: Index, before: Snapshot | None) -> Snapshot:
+    by_entry = stored_references(index, before.by_entry if before else None)
+    references = tuple(by_entry.values())
     by_tag: dict[tuple[str, str], Descriptor] = {}
     pinned: dict[tuple[str, str], Descriptor] = {}
     for stored in references:
@@ -76,4 +88,6 @@ def _snapshot(mark: Fingerprint, index: Index) -> Snapshot:
         if reference.tag:
             kind = pinned if reference.digest else by_tag
             kind.setdefault((reference.repository, reference.tag), stored.descriptor)
-    return Snapshot(mark, index, references, pinned | by_tag)  # name:tag counts for more than name:tag@digest
+    return Snapshot(
+        mark, index, references, by_entry, pinned | by_tag
+    )  # name:tag counts for more than name:tag@digest
