@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.bundle import BundleReference, pack, plan_bundle, unpack
@@ -82,6 +82,7 @@ def test_things_cross_in_a_bundle(tmp_path: Path) -> None:
         assert check_store(entries, site).is_complete
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_every_name_has_a_legal_slug(name: str) -> None:
     reference = Reference.parse(stored_name("file", name))
@@ -89,6 +90,7 @@ def test_every_name_has_a_legal_slug(name: str) -> None:
     assert slug(name) != slug(name + "x")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_served_paths_never_lead_elsewhere(path: str, wanted: str) -> None:
     try:

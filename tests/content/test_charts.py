@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.content.chart_archive import chart_metadata
@@ -126,6 +126,7 @@ def test_hostile_archives_are_refused(tmp_path: Path, data: bytes) -> None:
     assert caught.value.code == "invalid-input"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_an_error_of_ours(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.tgz"
@@ -165,6 +166,7 @@ def test_ranges_mean_what_helm_says(wanted: str, expected: str | None) -> None:
     assert best(VERSIONS, wanted) == expected
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_range_is_understood_or_refused(text: str) -> None:
     try:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.content.debian_release import parse_release
@@ -42,6 +42,7 @@ def test_what_a_release_says() -> None:
     assert [one.path for one in apart.indexes("main", "amd64")] == ["main/binary-amd64/Packages.xz"]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_release_is_an_error_of_ours_or_read(data: bytes) -> None:
     try:

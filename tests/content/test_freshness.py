@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import os
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,13 +12,14 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.content import make_file, things
 from isthmus.content.alerts import staleness_rules
 from isthmus.content.derived import rewrite_index
-from isthmus.content.freshness import ages, metrics, seconds_since
+from isthmus.content.freshness import ages, metrics
+from isthmus.content.times import seconds_since
 from isthmus.errors import UsageError
 from isthmus.inventory.config import Config, PlatformSection
 from isthmus.inventory.config_file import parse_config
@@ -181,6 +184,7 @@ def test_hostile_indexes_of_falcoctl_are_refused(data: bytes) -> None:
     assert caught.value.code in ("invalid-input", "invalid-reference")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_index_is_an_error_of_ours(data: bytes) -> None:
     try:
@@ -258,6 +262,7 @@ def test_missing_and_undated_things_are_stale(tmp_path: Path) -> None:
         assert len(ages(store, now)) == 3
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_date_is_an_age_or_none(text: str) -> None:
     found = seconds_since(text, datetime(2026, 5, 1, tzinfo=UTC))
@@ -303,3 +308,26 @@ def test_the_file_says_what_is_wrong() -> None:
         b"platform: {add: [{packages: {names: [chrony=4.3], debian: 'https://d/debian', suite: b}}]}"
     )
     assert msgspec.json.decode(msgspec.json.encode(good), type=Config) == good
+
+
+def test_what_rarely_changes_counts_from_when_it_was_last_the_newest(
+    place: Workplace, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = publisher.put("rules.yaml", b"rules")
+    os.utime(publisher.root / "rules.yaml", (1_700_000_000, 1_700_000_000))
+    place.write({"file": url, "refresh": "1h"})
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(int(time.time()) - 3 * 3600))
+    assert place.run("lock")[0] == 0
+    assert place.run("pull")[0] == 0
+    assert place.entries()[url].created == "2023-11-14T22:13:20Z"
+    status, told = place.run("status")
+    assert (status, told["stale"]) == (3, [url])
+    monkeypatch.delenv("SOURCE_DATE_EPOCH")
+    digest = place.entries()[url].digest
+    assert place.run("refresh")[0] == 0
+    assert place.entries()[url].digest == digest
+    status, told = place.run("status")
+    assert (status, told["stale"]) == (0, [])
+    before = place.lock.read_bytes()
+    assert place.run("lock")[0] == 0
+    assert place.lock.read_bytes() == before

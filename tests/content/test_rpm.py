@@ -5,7 +5,7 @@ import hashlib
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.content.rpm_closure import closure, compare
@@ -121,6 +121,7 @@ def test_a_bomb_ends_at_the_limit(place: Workplace, publisher: Publisher) -> Non
         assert "invalid" in str(told) or "cannot be unpacked" in str(told) or "not metadata" in str(told)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_metadata_is_an_error_of_ours(data: bytes) -> None:
     try:

@@ -82,7 +82,7 @@ def command(
 
     with connect_upstreams(options, upstreams, run.config()) as registries:
         refs = [Ref(entry.kind, entry.name) for entry in wanted]
-        found = resolve_everything(run, refs, registries, options, upstreams, chosen, jobs, old)
+        found = resolve_everything(run, refs, registries, options, upstreams, chosen, jobs, old, renew=True)
         if found.failures:
             listed = [f"{failure.reference.name}: {failure.error.message}" for failure in found.failures]
             raise IncompleteError("unresolved", f"{len(listed)} things could not be resolved", items=listed)

@@ -70,8 +70,13 @@ def resolve_everything(
     old: Lock,
     *,
     trust_anew: bool = False,
+    renew: bool = False,
 ) -> Everything:
-    """Images by their registries, things by their addresses. What things needed to be read is in the store."""
+    """Images by their registries, things by their addresses. What things needed to be read is in the store.
+
+    With `renew`, what becomes stale was checked now, as the lock then says.
+    """
+    from isthmus.content.resolve import with_checked
     from isthmus.transfer import resolve
 
     known = additions(run)
@@ -79,10 +84,10 @@ def resolve_everything(
     with run.progress("lock", "items") as report:
         resolution = resolve(refs, registries, platforms, max(jobs, 8), report)
     failures = [*unranged, *(Failed(failure.reference, failure.error) for failure in resolution.failures)]
-    entries = _with_ages(resolution.entries, known, old, registries)
+    entries = with_checked(_with_ages(resolution.entries, known, old, registries), old, renew=renew)
     size = resolution.bytes
     if any(not ref.in_registry for ref in refs) or any(entry.max_age for entry in entries):
-        found = _things(run, refs, entries, base, upstreams, jobs, old, trust_anew=trust_anew)
+        found = _things(run, refs, entries, base, upstreams, jobs, old, trust_anew=trust_anew, renew=renew)
         entries = (*entries, *found.entries)
         failures += found.failures
         size += found.bytes
@@ -162,9 +167,10 @@ def _things(
     old: Lock,
     *,
     trust_anew: bool,
+    renew: bool,
 ) -> Everything:
     from isthmus.content.derived import derive
-    from isthmus.content.resolve import Workshop, resolve_things
+    from isthmus.content.resolve import Workshop, resolve_things, with_checked
     from isthmus.store import Store
 
     config = run.config()
@@ -176,8 +182,9 @@ def _things(
     ):
         shop = Workshop(store, web, cache, additions(run), old, trust_anew)
         resolved = resolve_things(refs, shop, jobs, report)
-        derived = derive(store, web, (*entries, *resolved.entries), config)
-    found = (*resolved.entries, *derived)
+        own = with_checked(resolved.entries, old, renew=renew)
+        derived = derive(store, web, (*entries, *own), config)
+    found = (*own, *derived)
     sizes = {part.digest: part.size for entry in found for part in entry.contents}
     failures = tuple(Failed(failure.reference, failure.error) for failure in resolved.failures)
     return Everything(found, failures, sum(sizes.values()))

@@ -59,6 +59,8 @@ def perishables_document(entries: Sequence[LockEntry]) -> bytes:
                 "reference": entry.stored_name,
                 "digest": entry.digest,
                 "created": entry.created,
+                "checked": entry.checked,
+                "counts": policy.counts if policy else "checked",
                 "max_age": entry.max_age,
                 "purpose": policy.purpose if policy else "",
                 "breaks": policy.breaks if policy else "what is served inside is older than isthmus.yaml allows",

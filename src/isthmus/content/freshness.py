@@ -14,6 +14,7 @@ from isthmus.content.artifact import CREATED
 from isthmus.content.derived import LIST_NAME
 from isthmus.content.naming import stored_name
 from isthmus.content.things import Thing, thing_of, things
+from isthmus.content.times import seconds_since
 from isthmus.errors import IsthmusError
 from isthmus.oci import Digest
 from isthmus.store import Store, StoredReference
@@ -23,12 +24,16 @@ _Text = Annotated[str, msgspec.Meta(max_length=4096)]
 
 
 class Age(msgspec.Struct, frozen=True):
-    """One thing: its age and the greatest it may have, in seconds; an `age` of None is not known."""
+    """One thing: its age and the greatest it may have, in seconds; an `age` of None is not known.
+
+    `created` is when the publisher made it, `checked` when it was last known to be the newest.
+    """
 
     kind: str
     name: str
     reference: str
     created: str
+    checked: str
     age: int | None
     max_age: int
     stale: bool
@@ -44,6 +49,8 @@ class _Listed(msgspec.Struct, frozen=True):
     digest: _Text
     max_age: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
     created: _Text = ""
+    checked: _Text = ""
+    counts: _Text = "created"
     purpose: _Text = ""
     breaks: _Text = ""
 
@@ -85,16 +92,6 @@ def metrics(found: Iterable[Age]) -> Iterator[str]:
             yield from lines
 
 
-def seconds_since(created: str, now: datetime) -> int | None:
-    """The age of what was made at a time as RFC 3339 has it; never negative, None for no such time."""
-    try:
-        made = datetime.fromisoformat(created)
-        made = made if made.tzinfo else made.replace(tzinfo=UTC)
-        return max(0, int((now - made).total_seconds()))
-    except (ValueError, OverflowError):
-        return None
-
-
 def _read_list(store: Store, held: dict[str, StoredReference]) -> tuple[_Listed, ...]:
     stored = held.get(stored_name("file", LIST_NAME))
     thing = thing_of(store, stored) if stored else None
@@ -109,12 +106,15 @@ def _read_list(store: Store, held: dict[str, StoredReference]) -> tuple[_Listed,
 
 def _listed(store: Store, held: dict[str, StoredReference], listed: _Listed, now: datetime) -> Age:
     stored = held.get(listed.reference)
-    created = listed.created
+    created, checked = listed.created, listed.checked
     if stored is not None and stored.descriptor.digest != listed.digest:
-        created = _told(store, stored.descriptor.digest)  # somebody brought another one meanwhile
+        created, checked = _told(store, stored.descriptor.digest), ""  # somebody brought another one meanwhile
+    since = (checked or created) if listed.counts == "checked" else (created or checked)
     return _age(
         Thing(listed.kind, listed.name, listed.reference, Digest.of(b""), "", listed.max_age, created),  # type: ignore[arg-type]
         now,
+        since=since,
+        checked=checked,
         present=stored is not None,
         purpose=listed.purpose,
         breaks=listed.breaks,
@@ -122,16 +122,19 @@ def _listed(store: Store, held: dict[str, StoredReference], listed: _Listed, now
 
 
 def _own(thing: Thing, now: datetime) -> Age:
-    return _age(thing, now, present=True)
+    return _age(thing, now, since=thing.created, checked="", present=True)
 
 
-def _age(thing: Thing, now: datetime, *, present: bool, purpose: str = "", breaks: str = "") -> Age:
-    age = seconds_since(thing.created, now) if present else None
+def _age(
+    thing: Thing, now: datetime, *, since: str, checked: str, present: bool, purpose: str = "", breaks: str = ""
+) -> Age:
+    age = seconds_since(since, now) if present else None
     return Age(
         kind=thing.kind,
         name=thing.name,
         reference=thing.reference,
         created=thing.created if present else "",
+        checked=checked if present else "",
         age=age,
         max_age=thing.max_age,
         stale=not present or age is None or age > thing.max_age,

@@ -6,7 +6,7 @@ Not here: how each kind is resolved (`files`, `charts`, `git`, `debian`, `rpm`).
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -17,6 +17,7 @@ from isthmus.content.debian import lock_debian
 from isthmus.content.files import lock_file
 from isthmus.content.git import lock_git
 from isthmus.content.rpm import lock_rpm
+from isthmus.content.times import as_text, now_or_epoch, seconds_since
 from isthmus.content.web import Web
 from isthmus.errors import IsthmusError, UsageError
 from isthmus.inventory.config import Addition
@@ -128,7 +129,7 @@ def aged(
     this digest.
     """
     before = {entry.key: entry for entry in old.references}
-    moment = (now or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    moment = as_text(now or now_or_epoch())
     found = []
     for entry in entries:
         age = max_age_of(entry.kind, entry.name, additions.get(entry.key) or Addition())
@@ -136,6 +137,28 @@ def aged(
             former = before.get(entry.key)
             same = former.created if former is not None and former.digest == entry.digest else ""
             entry = msgspec.structs.replace(entry, max_age=age, created=made(entry) or same or moment)
+        found.append(entry)
+    return tuple(found)
+
+
+def with_checked(
+    entries: Iterable[LockEntry], old: Lock, now: datetime | None = None, *, renew: bool = False
+) -> tuple[LockEntry, ...]:
+    """What becomes stale, with the time at which it was the newest.
+
+    Without `renew`, a time of the former lock stays for a tenth of the greatest age, so that a lock that is made
+    again is the same.
+    """
+    before = {entry.key: entry for entry in old.references}
+    moment = now or now_or_epoch()
+    found = []
+    for entry in entries:
+        if entry.max_age:
+            former = before.get(entry.key)
+            same = former.checked if former is not None and former.digest == entry.digest and not renew else ""
+            age = seconds_since(same, moment) if same else None
+            is_recent = age is not None and age <= entry.max_age / 10
+            entry = msgspec.structs.replace(entry, checked=same if is_recent else as_text(moment))
         found.append(entry)
     return tuple(found)
 

@@ -55,7 +55,8 @@ class LockEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `evidence` says where it was found, as `source object path`. Of what is not in a registry outside (decision
     0005) `reference` is its name in the store, `contents` its bytes, `serve` its place on the file server,
     `resolved` what names in it stood for, `verified_by` what the publisher vouches with. `max_age` is in
-    seconds, `created` RFC 3339: of whatever becomes stale.
+    seconds, `created` (at the publisher's) and `checked` (when it was last the newest) RFC 3339: of whatever
+    becomes stale.
     """
 
     kind: Kind
@@ -70,6 +71,7 @@ class LockEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     serve: str = ""
     max_age: Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)] = 0
     created: str = ""
+    checked: str = ""
     verified_by: tuple[str, ...] = ()
     resolved: tuple[str, ...] = ()
     contents: tuple[LockedContent, ...] = ()
@@ -224,7 +226,12 @@ def _lines(lock: Lock) -> Iterator[str]:
 
 
 def _carried(entry: LockEntry) -> Iterator[str]:
-    for key, value in (("reference", entry.reference), ("serve", entry.serve), ("created", entry.created)):
+    for key, value in (
+        ("reference", entry.reference),
+        ("serve", entry.serve),
+        ("created", entry.created),
+        ("checked", entry.checked),
+    ):
         if value:
             yield f"  {key}: {_scalar(value)}"
     if entry.max_age:

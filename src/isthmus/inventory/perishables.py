@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 from urllib.parse import quote
 
 import msgspec
@@ -25,19 +26,24 @@ _MODERN_KERNEL = (5, 8)
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """How old something may become, in seconds; what it is for, and what breaks when it is stale."""
+    """How old something may become, in seconds; what it is for, and what breaks when it is stale.
+
+    The age counts from when the publisher made it (`counts` is `created`) where the publisher makes a new one
+    all the time; otherwise from when it was last known to be the newest (`checked`).
+    """
 
     pattern: str
     max_age: int
     purpose: str
     breaks: str
+    counts: Literal["created", "checked"] = "checked"
 
 
 _POLICIES = (
     Policy(r".*/trivy-db", 3 * DAY, "trivy-db: vulnerabilities of operating systems and languages",
-           "scans miss every vulnerability that became known since; reports look clean"),
+           "scans miss every vulnerability that became known since; reports look clean", "created"),
     Policy(r".*/trivy-java-db", 7 * DAY, "trivy-java-db: which Java archives are which artifacts",
-           "newer Java archives are not recognised, and so not looked at"),
+           "newer Java archives are not recognised, and so not looked at", "created"),
     Policy(r".*/trivy-(?:checks|policies)", 30 * DAY, "trivy-checks: rules for misconfiguration",
            "newer checks are missing from audit reports"),
     Policy(r".*/falcosecurity/rules/.*", 30 * DAY, "rules of Falco",
@@ -45,7 +51,7 @@ _POLICIES = (
     Policy(re.escape(FALCO_INDEX), 30 * DAY, "the index by which falcoctl finds rules and plugins",
            "newer versions of rules and plugins are not found by name"),
     Policy(r"deb .*", 0, "packages of the nodes' distribution",
-           "apt takes the suite's signature no longer, unless check-valid-until=no; security updates are missing"),
+           "apt refuses the suite unless check-valid-until=no; security updates are missing", "created"),
 )  # fmt: skip
 
 
