@@ -162,3 +162,29 @@ def test_what_a_killed_rehearsal_left_is_cleaned_by_the_next(tmp_path: Path) -> 
     assert json.loads(done.stdout)["removed"]
     assert leftovers() == []
     assert host_network() == before
+
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "ck8s" / "truth"
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the platform of the guide is not here")
+def test_the_guides_platform_is_rehearsed_in_less_than_three_minutes(tmp_path: Path) -> None:
+    """All its images by their true names; what is in them is a stand-in of a few bytes."""
+    now = {
+        f"{reference.repository}:{reference.tag or 'by-digest'}"
+        for file in SHARED.glob("*.json")
+        for image in json.loads(file.read_text())["images"]
+        if (reference := Reference.parse(image["ref"]))
+    }
+    names = sorted(now | {f"{name}-next" for name in now})  # this release and, before an upgrade, the next
+    assert len(names) >= 120
+    platform = Platform(tmp_path, make_layer({"etc/stand-in": b"yes\n"}))
+    with Store.create(tmp_path / "store") as store:
+        for number, name in enumerate(names):
+            platform.image(store, name, ["/no-such-program", str(number)])
+    platform.write()
+    started = time.monotonic()
+    status, found = rehearse(tmp_path, "--jobs", "6")
+    assert (status, found["failed"], found["egress"]) == (0, [], [])
+    assert found["pulled"] == len(names)
+    assert time.monotonic() - started < 180
