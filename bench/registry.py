@@ -19,7 +19,7 @@ from bench.images.debian import BuildError, CannotBuildHereError
 from bench.images.table import Mode
 from bench.measure import MeasureError
 from tests.real import docker_registry
-from tests.real.docker_registry import DockerRegistry
+from tests.real.docker_registry import DockerRegistry, Tls
 from tests.real.skopeo import Skopeo
 
 _ACCESS = re.compile(rb'^\S+ - \S+ \[[^]]*\] "[A-Z]+ [^"]*" \d+ (\d+)', re.MULTILINE)
@@ -77,11 +77,13 @@ class Upstream:
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[Upstream]:
+def running(
+    directory: Path, tls: Tls | None = None, program: tuple[str, ...] = ("docker-registry",)
+) -> Iterator[Upstream]:
     """An empty registry on a free loopback port. Raises MeasureError where the program is missing."""
-    if shutil.which("docker-registry") is None:
-        raise MeasureError("docker-registry is not installed: run tests/real/install-debian-packages")
-    registry = docker_registry.start(directory)
+    if shutil.which(program[-1]) is None:
+        raise MeasureError(f"{program[-1]} is not installed: run tests/real/install-debian-packages")
+    registry = docker_registry.start(directory, tls=tls, program=program)
     try:
         yield Upstream(registry)
     finally:

@@ -116,7 +116,7 @@ def test_the_command_line_names_the_benchmarks_there_are(capsys: pytest.CaptureF
     with pytest.raises(SystemExit) as stopped:
         command_line.main(["speed"])
     assert stopped.value.code == 2
-    assert "transfer, memory" in capsys.readouterr().err
+    assert "transfer, between" in capsys.readouterr().err
 
 
 @pytest.mark.root

@@ -62,8 +62,12 @@ def start(
     tls: Tls | None = None,
     delete: bool = True,
     wrapper: list[str] | None = None,
+    program: tuple[str, ...] = ("docker-registry",),
 ) -> DockerRegistry:
-    """Start a registry that keeps everything in the directory; wrapper is a command that enters a namespace."""
+    """Start a registry that keeps everything in the directory; wrapper is a command that enters a namespace.
+
+    `program` may be another version of Distribution than Debian's.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     storage = {"filesystem": {"rootdirectory": str(directory / "storage")}, "delete": {"enabled": delete}}
     http: dict[str, object] = {"addr": f"{host}:0", "secret": "not-secret"}
@@ -75,11 +79,11 @@ def start(
         config["auth"] = {"htpasswd": {"realm": "isthmus-test", "path": str(_passwords(directory, users))}}
     path = directory / "config.yml"
     path.write_text(json.dumps(config))  # YAML 1.2 contains JSON
-    program = Program(["docker-registry", "serve", str(path)], directory / "docker-registry.log", wrapper)
-    port = program.wait_until(lambda: _listening_port(program.log))
-    registry = DockerRegistry(program, f"{host}:{port}", directory, tls=tls is not None)
+    running = Program([*program, "serve", str(path)], directory / "docker-registry.log", wrapper)
+    port = running.wait_until(lambda: _listening_port(running.log))
+    registry = DockerRegistry(running, f"{host}:{port}", directory, tls=tls is not None)
     if wrapper is None:
-        program.wait_until(lambda: _answers(registry.url))
+        running.wait_until(lambda: _answers(registry.url))
     return registry
 
 
