@@ -18,7 +18,9 @@ from isthmus.store import Store
 _CRC = Struct(">I")
 
 
-def parity_payload(manifest: BundleManifest, record: Segment, store: Store) -> Iterator[memoryview]:
+def parity_payload(
+    manifest: BundleManifest, record: Segment, store: Store, *, library: bool = True
+) -> Iterator[memoryview]:
     """The cells of a parity record, for each stripe those of all its rows.
 
     Memory is for two stripes: one is read while the other is worked on. Raises VerificationError `damaged-store`.
@@ -42,7 +44,7 @@ def parity_payload(manifest: BundleManifest, record: Segment, store: Store) -> I
             if stripe + 1 < geometry.parity.stripes:
                 ahead = pool.submit(read, stripe + 1, spare)
             spare = shards
-            for result in multiply(matrix, shards):
+            for result in multiply(matrix, shards, library=library):
                 yield memoryview(_CRC.pack(zlib.crc32(result, zlib.crc32(table))) + table)
                 yield result
 
