@@ -22,7 +22,9 @@ from bench.report import Report
 BENCHES = {
     "transfer": "registry → store beside other tools, in time, CPU, requests and bytes",
     "between": "registry → registry and store → registry beside other tools, plain and TLS",
+    "small_images": "2,000 small images, registry → registry, beside other tools",
     "bundle": "pack, unpack and verify beside cp with hashing and other tools; what an update carries",
+    "parity": "parity with the library and in Python alone, from a store on disk",
     "memory": "peak memory and disk of pull, pack and unpack on one big blob",
     "serve": "blobs and manifests under load beside other registries, plain and with TLS; the start",
     "scan": "5,000 manifests, beside yq, in time, memory and what is found",
