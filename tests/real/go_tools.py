@@ -13,7 +13,7 @@ import pytest
 
 from tests.real import programs
 
-BUILD_SECONDS = int(os.environ.get("ISTHMUS_TEST_BUILD_SECONDS", "120"))
+BUILD_SECONDS = int(os.environ.get("ISTHMUS_TEST_BUILD_SECONDS", "60"))
 
 
 @dataclass(frozen=True)

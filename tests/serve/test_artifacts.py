@@ -30,7 +30,10 @@ USERS = "user:$2y$04$jza5UQLflduAl4ZGYDs88.WRLsdMuYx6WVdPF5aLxqZ80.UfswQDO\n"
 def packaged(name: str, version: str, more: str = "") -> bytes:
     text = f"apiVersion: v2\nname: {name}\nversion: {version}\nappVersion: '1.10'\n{more}".encode()
     raw = io.BytesIO()
-    with gzip.open(raw, "wb") as stream, tarfile.open(fileobj=stream, mode="w") as archive:
+    with (
+        gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as stream,
+        tarfile.open(fileobj=stream, mode="w") as archive,
+    ):
         member = tarfile.TarInfo(f"{name}/Chart.yaml")
         member.size = len(text)
         archive.addfile(member, io.BytesIO(text))
