@@ -19,7 +19,7 @@ from isthmus.carry.ssh.local_files import list_files
 from isthmus.carry.ssh.pace import Pace
 from isthmus.carry.ssh.sftp import Sftp
 from isthmus.carry.ssh.sftp_far import SftpFar
-from isthmus.carry.ssh.shell import Shell
+from isthmus.carry.ssh.shell import NoShellError, Shell
 from isthmus.errors import IsthmusError, UnreachableError, UsageError
 
 
@@ -161,6 +161,27 @@ def test_a_far_side_without_any_hash_tool(tmp_path: Path, fake_ssh: Path, monkey
         assert sent.verified == verified
         assert sent.skipped == (3_000_000 if read_back else 1_234_567)
     assert (far / "it's one").read_bytes() == (tmp_path / "b" / "it's one").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "exec yes",
+        "exec cat /dev/zero",
+        "echo isthmus-far-side 1; while read n; do echo file 1 1; done; echo file 1 1",
+        "echo isthmus-far-side 1; echo file -1 99999999999999999999",
+        "echo 'This service allows sftp connections only.'; exit 1",
+        "exit 0",
+        "exit 3",
+        "kill -9 $$",
+    ],
+)
+def test_a_hostile_far_shell_is_an_error_of_ours(tmp_path: Path, fake_ssh: Path, script: str) -> None:
+    fake_ssh.write_text(fake_ssh.read_text().replace('PATH=$FAR_PATH exec sh -c "$1"', script))
+    with Link(Address("ssh", "", "gate", 0, str(tmp_path)), Options()) as link:
+        shell = Shell(link, str(tmp_path), read_back=False)
+        with pytest.raises((UnreachableError, NoShellError)):
+            shell.look([f"file-{number}" for number in range(20_000)], create=True)
 
 
 def test_the_rest_of_an_earlier_try_does_no_harm(tmp_path: Path, fake_ssh: Path) -> None:

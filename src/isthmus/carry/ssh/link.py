@@ -27,6 +27,8 @@ ALIVE_SECONDS: Final = 5
 ALIVE_COUNT: Final = 3
 _LOGIN_SECONDS: Final = 120.0
 _MAX_COMPLAINT: Final = 64 * 1024
+_PLAIN: Final = ("-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes")
+"""Whatever the user's configuration does at a login is not for us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,8 @@ class Link:
     def open(self) -> None:
         """Connect and authenticate, once. Raises UnreachableError (`unreachable`, `unauthorized`, `refused`)."""
         command = [
-            program("ssh"), "-T", "-M", "-S", str(self._socket), "-o", "ControlPersist=no", *self._options.words,
-            "-s", *self.address.words, "sftp",
+            program("ssh"), "-T", "-M", "-S", str(self._socket), "-o", "ControlPersist=no", *_PLAIN,
+            *self._options.words, "-s", *self.address.words, "sftp",
         ]  # fmt: skip
         try:
             # The SFTP subsystem is the one thing that every server has; it says nothing until it is asked,
@@ -116,7 +118,7 @@ class Link:
         """Run something over the connection: `-s`, `sftp` or a command line for the far shell."""
         subsystem = ["-s"] if words[0] == "-s" else []
         # Without the connection ssh would make a new one by itself; it must fail instead.
-        alone = ["-o", "ControlMaster=no", "-o", "ProxyCommand=exit 255", "-o", "LogLevel=ERROR"]
+        alone = ["-o", "ControlMaster=no", "-o", "ProxyCommand=exit 255", "-o", "LogLevel=ERROR", *_PLAIN]
         config = ["-F", self._options.config] if self._options.config else []
         command = [
             program("ssh"), "-T", *config, "-S", str(self._socket), *alone, *subsystem, *self.address.words,
@@ -194,17 +196,19 @@ class Running:
             raise self._link.failed(self.complaint, status)
         return status
 
-    def stop(self) -> None:
-        """End it, whatever it does."""
-        if self.stdin:
-            with suppress(OSError):
-                self.stdin.close()
+    def stop(self, feeder: threading.Thread | None = None) -> None:
+        """End it, whatever it does; and wait for a thread that feeds it."""
         self._process.terminate()
         try:
             self._process.wait(2)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if feeder:
+            feeder.join()
+        if self.stdin:
+            with suppress(OSError):
+                self.stdin.close()
         self._listener.join(5)
         self.stdout.close()
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
 _MARK: Final = "isthmus-far-side 1"
-_MAX_ANSWER: Final = 256 * 1024 * 1024
+_MAX_GREETING: Final = 1024 * 1024
+_MAX_LINE: Final = 64
 _HASHERS: Final = {
     "sha256sum": "sha256sum",
     "shasum": "shasum -a 256",
@@ -71,15 +72,17 @@ class Shell:
         feeder = threading.Thread(target=running.feed, args=([f"{name}\n".encode() for name in names],))
         feeder.start()
         try:
-            answer = running.stdout.read(_MAX_ANSWER)
-        finally:
-            feeder.join()
-        try:
+            limit = _MAX_GREETING + _MAX_LINE * len(names)
+            answer = running.stdout.read(limit)
+            if len(answer) == limit:
+                raise self._strange("it says too much")
             running.finish()
         except UnreachableError as error:
             if has_no_shell(running.complaint) or has_no_shell(answer[-400:].decode(errors="replace")):
                 raise NoShellError from error
             raise
+        finally:
+            running.stop(feeder)
         before, mark, after = answer.decode(errors="replace").partition(f"{_MARK}\n")
         if not mark:
             if has_no_shell(before):
