@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus.content.vouching import digest_in_sums, verify_cosign, verify_minisign
+from isthmus.content.vouching import digest_in_sums, signed_text, verify_cosign, verify_gpg, verify_minisign
 from isthmus.errors import UsageError, VerificationError
 from isthmus.oci import Digest
 from tests.content.conftest import Publisher
@@ -124,6 +125,32 @@ def test_openpgp_signatures_of_files_and_of_checksum_lists(
     status, told = place.run("lock")
     assert status == 3
     assert "keyring" in told["error"]["items"][0]
+
+
+@needs_gpg
+def test_of_several_signatures_one_must_be_good_and_none_bad(home: Path, tmp_path: Path) -> None:
+    for name, life in (("a", "never"), ("b", "never"), ("c", "seconds=2")):
+        gpg(
+            home, "--passphrase", "", "--quick-generate-key", f"{name} <{name}@x.example>", "ed25519", "sign", life
+        )
+    data, rings = tmp_path / "data", {}
+    data.write_bytes(DATA)
+    for name in "abc":
+        rings[name] = tmp_path / f"{name}.gpg"
+        rings[name].write_bytes(gpg(home, "--export", f"{name}@x.example"))
+    both = gpg(home, "-u", "a@x.example", "-u", "b@x.example", "--detach-sign", given=DATA)
+    assert verify_gpg(rings["a"], both, data, "x") != verify_gpg(rings["b"], both, data, "x")
+    message = gpg(home, "-u", "a@x.example", "-u", "b@x.example", "--clearsign", given=b"signed\n")
+    assert signed_text(rings["b"], b"before\n" + message + b"behind\n", "x")[1] == b"signed\n"
+    late = gpg(home, "-u", "c@x.example", "--detach-sign", given=DATA)
+    time.sleep(3)
+    for ring, signature, why in ((rings["c"], late, "expired"), (rings["b"], late, "not in the keyring")):
+        with pytest.raises(VerificationError) as caught:
+            verify_gpg(ring, signature, data, "x")
+        assert why in caught.value.message
+    data.write_bytes(DATA + b"!")
+    with pytest.raises(VerificationError):
+        verify_gpg(rings["a"], both, data, "x")
 
 
 def test_cosigns_blob_signatures(place: Workplace, publisher: Publisher) -> None:

@@ -130,13 +130,37 @@ def _gpgv(place: Path, keyring: Path, signature: bytes, path: Path | None, where
         ) from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnreachableError("io-failed", "gpgv did not end", where=where) from error
-    status = done.stdout.decode("utf-8", "replace")
-    valid = re.search(r"^\[GNUPG:\] VALIDSIG ([0-9A-F]{40,64}) .*?([0-9A-F]{40,64})?$", status, re.MULTILINE)
-    if done.returncode or valid is None:
-        unknown = "NO_PUBKEY" in status
-        why = "it was made with a key that is not in the keyring" if unknown else "the signature does not hold"
+    signer, why = _good(done.stdout.decode("utf-8", "replace"))
+    if not signer or (path is None and not plain.is_file()):
         raise _bad(why, where)
-    return valid[1], plain.read_bytes() if path is None else b""
+    return signer, plain.read_bytes() if path is None else b""
+
+
+def _good(status: str) -> tuple[str, str]:
+    """The fingerprint of the first good signature, or nothing and the reason.
+
+    Of several signatures, keys that are not in the keyring do not matter, as for apt; a bad one does.
+    """
+    signer, why, last = "", "it is not signed", ""
+    reasons = {
+        "BADSIG": "the signature does not hold",
+        "ERRSIG": "it was made with a key that is not in the keyring",
+        "EXPSIG": "the signature has expired",
+        "EXPKEYSIG": "it was made with a key that has expired",
+        "REVKEYSIG": "it was made with a key that was revoked",
+    }
+    for line in status.splitlines():
+        words = line.split()
+        if len(words) < 3 or words[0] != "[GNUPG:]":
+            continue
+        if words[1] == "BADSIG":
+            return "", reasons["BADSIG"]
+        if words[1] == "GOODSIG" or words[1] in reasons:
+            last = words[1]
+            why = reasons.get(last, why)
+        elif words[1] == "VALIDSIG" and last == "GOODSIG":
+            signer = signer or words[2]
+    return signer, why
 
 
 def verify_gpg_bytes(keyring: Path, signature: bytes, data: bytes, where: str) -> str:
