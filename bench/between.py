@@ -101,7 +101,7 @@ def run(options: Options) -> Report:
                 ground = Ground(work, built, upstream, store, files, started)
                 rounds = {
                     tool: _round(ground, *ways)
-                    for tool, ways in _ways(ground).items()
+                    for tool, ways in ways(ground).items()
                     if tool == OURS or not options.peers or tool in options.peers
                 }
                 suffix = f", {name}, {'TLS' if tls else 'plain'}"
@@ -149,7 +149,8 @@ def _lock_path(work: Path, images: Sequence[BuiltImage]) -> Path:
     return work / f"{hashlib.sha256(names.encode()).hexdigest()[:12]}.lock"
 
 
-def _lock(work: Path, upstream: Upstream, images: Sequence[BuiltImage]) -> Path:
+def make_lock(work: Path, upstream: Upstream, images: Sequence[BuiltImage]) -> Path:
+    """The lock of these images, where `ways` looks for it."""
     lock = _lock_path(work, images)
     listed = lock.with_suffix(".txt")
     listed.write_text("\n".join(image.reference for image in images) + "\n")
@@ -168,9 +169,9 @@ def _lock(work: Path, upstream: Upstream, images: Sequence[BuiltImage]) -> Path:
 
 
 def _store(work: Path, upstream: Upstream, built: Sequence[BuiltImage]) -> Path:
-    lock = _lock(work, upstream, built)
-    _lock(work, upstream, [image for image in built if image.generation == "v1"])
-    _lock(work, upstream, _updated(built))
+    lock = make_lock(work, upstream, built)
+    make_lock(work, upstream, [image for image in built if image.generation == "v1"])
+    make_lock(work, upstream, _updated(built))
     hosts = sorted({image.name.partition("/")[0] for image in built})
     command: list[str | Path] = [
         program(),
@@ -193,7 +194,8 @@ def _updated(built: Sequence[BuiltImage]) -> list[BuiltImage]:
     return [*(image for image in built if image.generation == "v1" and image.name not in names), *later]
 
 
-def _ways(ground: Ground) -> dict[str, tuple[Copy, Copy | None]]:
+def ways(ground: Ground) -> dict[str, tuple[Copy, Copy | None]]:
+    """How each tool that is here copies images between registries, and from the store where it can."""
     found: dict[str, tuple[Copy, Copy | None]] = {OURS: (_our_mirror(ground), _our_push(ground))}
     for name, lines in LINES.items():
         if path := peers.find(name):
@@ -312,26 +314,26 @@ def _round(ground: Ground, copy: Copy, push: Copy | None) -> Callable[[], Mappin
         upstream = ground.upstream.served().since(read_before)
         facts["requests"] += upstream["requests"]
         facts["bytes_read"] = upstream["bytes_read"]
-        _check(ground, images, target)
+        check(ground, images, target)
         return replace(cost, facts=facts)
 
     def contend() -> Mapping[str, Cost]:
         costs: dict[str, Cost] = {}
-        with _target(ground) as target:
+        with Target(ground) as target:
             costs[EMPTY] = measured(copy, ground.built, target)
             costs[UNCHANGED] = measured(copy, ground.built, target)
-        with _target(ground) as target:
+        with Target(ground) as target:
             copy(first, target)
             costs[UPDATED] = measured(copy, later, target)
         if push is not None:
-            with _target(ground) as target:
+            with Target(ground) as target:
                 costs[PUSHED] = measured(push, ground.built, target)
         return costs
 
     return contend
 
 
-class _target:  # noqa: N801  # used as a function
+class Target:
     """An empty registry of the kind that is measured, removed at the end."""
 
     def __init__(self, ground: Ground) -> None:
@@ -350,7 +352,8 @@ class _target:  # noqa: N801  # used as a function
         self._stack.close()
 
 
-def _check(ground: Ground, images: Sequence[BuiltImage], target: Upstream) -> None:
+def check(ground: Ground, images: Sequence[BuiltImage], target: Upstream) -> None:
+    """Raise MeasureError where the target has other digests, or none, under the images' names."""
     import ssl
 
     context = ssl.create_default_context(cafile=ground.tls.certificate) if ground.tls else None
