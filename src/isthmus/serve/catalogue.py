@@ -34,6 +34,7 @@ class Catalogue:
         self.store = store
         self.links = links
         self._mapping = mapping
+        self._index = str(store.path / "index.json")  # looked at with every request
         self._mark = self._current_mark()
         self._names = make_names(store.references(), mapping)
         self._reaches: dict[str, asyncio.Task[Reach]] = {}
@@ -62,7 +63,7 @@ class Catalogue:
 
     def _current_mark(self) -> tuple[int, int, int]:
         try:
-            found = os.stat(self.store.path / "index.json")
+            found = os.stat(self._index)
         except OSError:
             return (0, 0, 0)
         return (found.st_ino, found.st_mtime_ns, found.st_size)
