@@ -103,7 +103,7 @@ def runs_of(numbers: Iterable[int], gap: int = 1) -> list[Range]:
 
 def read_wanted(text: str) -> Wanted:
     """A list from a file (`lacking.json`, or the line in a text file), or the line itself. Raises UsageError."""
-    if _CODE.fullmatch(text.strip().lower()):
+    if text.count(":") == 2 and not Path(text).exists():
         return _from_code(text)
     with open_regular(Path(text)) as file:
         if file.size > _LARGEST_FILE:
