@@ -29,7 +29,6 @@ PEERS = (
     Peer("crane", ("version",), "github.com/google/go-containerregistry/cmd/crane@v0.22.1"),
     Peer("regctl", ("version", "--format", "{{.VCSTag}}"), "github.com/regclient/regclient/cmd/regctl@v0.11.7"),
     Peer("regsync", ("version", "--format", "{{.VCSTag}}"), "github.com/regclient/regclient/cmd/regsync@v0.11.7"),
-    Peer("hauler", ("version",), "hauler.dev/go/hauler/cmd/hauler@v1.2.5"),
     Peer("registry", ("--version",), "github.com/distribution/distribution/v3/cmd/registry@v3.0.0", "v3"),
     Peer("yq", ("--version",), "github.com/mikefarah/yq/v4@v4.45.1", "mikefarah"),
     Peer("oras", ("version",), "oras.land/oras/cmd/oras@v1.3.6"),

@@ -45,11 +45,11 @@ class Run:
 
     @cached_property
     def _config(self) -> "Config | None":
+        if self.file is None and not DEFAULT_FILE.exists():
+            return None
         from isthmus.inventory.config_file import load_config
 
-        if self.file is not None:
-            return load_config(self.file)
-        return load_config(DEFAULT_FILE) if DEFAULT_FILE.exists() else None
+        return load_config(self.file or DEFAULT_FILE)
 
     def emit(self, document: Any, say: Callable[[], None] | str) -> None:
         """The result: a JSON document, or whatever `say` prints for people."""
