@@ -6,6 +6,7 @@ A worker that dies is started again; when the parent dies, workers stop. Not her
 import logging
 import os
 import select
+import shutil
 import signal
 import tempfile
 import time
@@ -48,6 +49,7 @@ class Workers:
         self._work = work
         self._children: dict[int, int] = {}
         self._stopping = False
+        self._parent = os.getpid()
         self._started = Started()
         self._alive, self._kept = os.pipe()
 
@@ -141,6 +143,8 @@ class Workers:
         except BaseException:  # noqa: BLE001 -- nothing may come out of a forked process
             traceback.print_exc()
             return 1
+        if os.getppid() != self._parent:  # it was killed, and cannot tidy any more
+            shutil.rmtree(self._directory, ignore_errors=True)
         return 0
 
 
