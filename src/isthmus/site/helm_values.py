@@ -111,7 +111,7 @@ def harbor(site: Site) -> dict[str, Any]:
 
 def _decisions(site: Site, paths: list[str]) -> tuple[Decision, ...]:
     found = list(fetchers.wrong_plugins(site))
-    if any("trivy" in path or "goharbor/" in path for path in paths):
+    if any("trivy" in path for path in paths):
         found += fetchers.missing_databases(site)
     return tuple(found)
 
