@@ -24,7 +24,14 @@ _passphrase = click.option(
 
 @click.group("pki")
 def command() -> None:
-    """Make the site's certificate authority, and certificates for its servers."""
+    """Make the site's certificate authority, and certificates for its servers.
+
+    \b
+    Examples:
+      isthmus pki init
+      isthmus pki issue
+      isthmus pki renew --within 60d
+    """
 
 
 @command.command("init")
