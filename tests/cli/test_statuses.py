@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -21,9 +22,21 @@ def outcome(*arguments: str, cwd: Path, stdin: str = "") -> subprocess.Completed
     )
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "keys"])
+def whole_commands() -> list[str]:
+    """Every command; those of a group by themselves."""
+    found = []
+    with click.Context(cli) as context:
+        for name in COMMANDS:
+            command = cli.get_command(context, name)
+            found += (
+                [f"{name} {part}" for part in command.commands] if isinstance(command, click.Group) else [name]
+            )
+    return found
+
+
+@pytest.mark.parametrize("name", whole_commands())
 def test_every_command_explains_itself_with_an_example(name: str) -> None:
-    result = CliRunner().invoke(cli, [name, "--help"])
+    result = CliRunner().invoke(cli, [*name.split(), "--help"])
     assert result.exit_code == 0, result.output
     assert "isthmus " + name in result.output
     assert "Example" in result.output
