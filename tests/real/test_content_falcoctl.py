@@ -131,17 +131,14 @@ def test_the_real_falcoctl_installs_the_rules(site: ServerThread, tmp_path: Path
     rules = tmp_path / "rules"
     home.mkdir()
     rules.mkdir()
-    environment = {**os.environ, "HOME": str(home)}
+    index = f"site,http://{site.files_address}/falcoctl/index.yaml"
+    environment = {**os.environ, "HOME": str(home), "FALCOCTL_INDEXES": index}
     config = home / "falcoctl.yaml"
-    config.write_text(
-        f"indexes:\n- name: site\n  url: http://{site.files_address}/falcoctl/index.yaml\n"
-        f"artifact:\n  install:\n    rulesfilesDir: {rules}\n"
-    )
+    config.write_text(f"artifact:\n  install:\n    rulesfilesDir: {rules}\n")
     common = ["--config", str(config)]
     for words in (
-        ["index", "update", "site"],
         ["artifact", "install", "falco-rules", "--plain-http", "--no-verify", "--resolve-deps=false",
-         "--rulesfiles-dir", str(rules), "--state-dir", str(home), "--platform", "linux/amd64"],
+         "--rulesfiles-dir", str(rules), "--platform", "linux/amd64"],
     ):  # fmt: skip
         done = subprocess.run(
             [program, *words, *common], env=environment, capture_output=True, text=True, timeout=60, check=False
