@@ -18,6 +18,7 @@ from isthmus.progress import Progress
 
 if TYPE_CHECKING:
     from isthmus.inventory.config import Config
+    from isthmus.inventory.model import Inventory
 
 DEFAULT_FILE = Path("isthmus.yaml")
 DEFAULT_WORKSPACE = Path(".isthmus")
@@ -26,13 +27,19 @@ DEFAULT_LOCK = Path("isthmus.lock")
 
 @dataclass(frozen=True)
 class Run:
-    """The common options of one run."""
+    """The common options of one run.
+
+    `collect` gets results instead of standard output, and `scanned` what sources were found to need, where one
+    command runs others (`cross`).
+    """
 
     as_json: bool
     verbosity: int
     quiet: bool
     file: Path | None
     workspace: Path
+    collect: Callable[[Any], None] | None = None
+    scanned: "dict[tuple[str, ...], Inventory] | None" = None
 
     @property
     def store_path(self) -> Path:
@@ -53,8 +60,11 @@ class Run:
 
     def emit(self, document: Any, say: Callable[[], None] | str) -> None:
         """The result: a JSON document, or whatever `say` prints for people."""
+        if self.collect is not None:
+            self.collect(document)
         if self.as_json:
-            emit_json(document)
+            if self.collect is None:
+                emit_json(document)
         elif callable(say):
             say()
         else:
@@ -95,7 +105,9 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
             level = logging.INFO if verbose == 1 else logging.DEBUG
             logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
-        return function(Run(as_json, verbose, quiet, file, workspace), **rest)
+        context = click.get_current_context(silent=True)
+        shared = context.find_object(Run) if context else None
+        return function(shared or Run(as_json, verbose, quiet, file, workspace), **rest)
 
     wrapped.__name__ = function.__name__
     wrapped.__doc__ = function.__doc__

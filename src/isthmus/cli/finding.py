@@ -14,6 +14,15 @@ def scan_platform(run: Run, sources: tuple[str, ...]) -> Inventory:
     What the file adds is part of its platform and so is left out where sources are given; its decisions
     and waivers always hold. Raises UsageError where there is nothing to scan.
     """
+    if run.scanned is not None and sources in run.scanned:
+        return run.scanned[sources]
+    found = _scan(run, sources)
+    if run.scanned is not None:
+        run.scanned[sources] = found
+    return found
+
+
+def _scan(run: Run, sources: tuple[str, ...]) -> Inventory:
     import msgspec
 
     from isthmus.inventory.settle import settle
@@ -31,6 +40,8 @@ def scan_platform(run: Run, sources: tuple[str, ...]) -> Inventory:
         return scan(sources)
     platform = msgspec.structs.replace(config.platform, add=(), perishables=()) if sources else config.platform
     specs = [SourceSpec.parse(text) for text in sources or platform.sources]
+    if run.file is not None and not sources:
+        specs = [spec.under(str(run.file.parent)) for spec in specs]
     found = scan(specs, platform.catalogue)
     return settle(found, platform, str(run.file or "isthmus.yaml"), config.site)
 

@@ -1,4 +1,4 @@
-"""`isthmus send`: carry a bundle over SSH, SFTP or a one-way link."""
+"""`isthmus send`: carry a bundle over SSH, SFTP or a one-way link, or copy it onto a medium."""
 
 from pathlib import Path
 
@@ -67,8 +67,9 @@ def command(
     """Carry bundles, and any other files, to the far side; what arrived earlier is not sent again.
 
     TARGET is ssh://[user@]host[:port]/directory (/~/directory is below the home directory), sftp://… for a
-    server without a shell, or diode://HOST:PORT?rate=… for a one-way link. SSH is the system's own: its agent,
-    known hosts, configuration and jump hosts count. A file that is not complete there is called NAME.part.
+    server without a shell, diode://HOST:PORT?rate=… for a one-way link, or a directory such as /media/disk, where
+    every file is read back. SSH is the system's own: its agent, known hosts, configuration and jump hosts count.
+    A file that is not complete there is called NAME.part.
 
     \b
     Examples:
@@ -77,10 +78,15 @@ def command(
       isthmus send bundle/ ssh://gate/srv/incoming --then unpack:/srv/store --then push:registry.site.internal
       isthmus send bundle/ sftp://carrier@drop.example/incoming
       isthmus send bundle/ 'diode://10.0.0.2:9000?rate=100M'
+      isthmus send bundle/ /media/disk
     """
     scheme = target.partition("://")[0]
     if scheme == "diode":
         return _over_diode(run, bundles, target, only, repeat, redundancy, dry_run=dry_run)
+    if "://" not in target:
+        if then or limit or only or repeat is not None or redundancy is not None:
+            raise UsageError("wrong-usage", "these options are for ssh:// and diode://; TARGET is a directory")
+        return _into_directory(run, bundles, Path(target), dry_run=dry_run)
     from isthmus.carry.ssh.address import parse_address
     from isthmus.carry.ssh.afterwards import run_steps, steps
     from isthmus.carry.ssh.sending import send
@@ -115,6 +121,28 @@ def command(
     lines += [f"replaced: {name} was there with other bytes" for name in sent.replaced]
     run.emit(document, "\n".join(lines))
     return status
+
+
+def _into_directory(run: Run, bundles: tuple[Path, ...], target: Path, *, dry_run: bool) -> int:
+    from isthmus.carry.directory import copy_to_directory
+
+    with run.progress("send") as report:
+        copied = copy_to_directory(bundles, target, dry_run=dry_run, progress=report)
+    document = {
+        "bytes": copied.bytes,
+        "skipped": copied.skipped,
+        "seconds": round(copied.seconds, 3),
+        "files": copied.files,
+        "verified": "" if dry_run else "read-back",
+        "replaced": list(copied.replaced),
+        "dry_run": dry_run,
+    }
+    would = "would copy" if dry_run else "copied"
+    there = human_size(copied.skipped)
+    lines = [f"{would} {human_size(copied.bytes)}, {there} were there; {copied.files} files, read back"]
+    lines += [f"replaced: {name} was there with other bytes" for name in copied.replaced]
+    run.emit(document, "\n".join(lines))
+    return 0
 
 
 def _over_diode(

@@ -104,11 +104,32 @@ class PlatformSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
     ] = ()
 
 
+class CrossSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What `isthmus cross` does; its options win."""
+
+    to: Annotated[
+        str, Meta(description="where bundles are sent: ssh://…, sftp://…, diode://…, or a directory")
+    ] = ""
+    mirror: Annotated[bool, Meta(description="this machine reaches the site's registry: fill it as well")] = False
+    bundles: Annotated[str, Meta(description="where the bundles are made, each in a directory of its own")] = (
+        "bundles"
+    )
+    site: Annotated[str, Meta(description="where the site's configuration is written")] = "site"
+    volume_size: Annotated[str, Meta(description="as 650MB, 4GiB, dvd; one volume where it is empty")] = ""
+    parity: Annotated[str, Meta(description="per cent: 10%")] = ""
+    sign: Annotated[tuple[str, ...], Meta(description="files with private keys")] = ()
+    encrypt_to: Annotated[tuple[str, ...], Meta(description="age recipients")] = ()
+    since: Annotated[tuple[str, ...], Meta(description="receipts: what all these sites hold is left out")] = ()
+    receipt_keys: Annotated[tuple[str, ...], Meta(description="public keys that receipts must be signed by")] = ()
+    tool: Annotated[bool, Meta(description="carry Isthmus itself")] = True
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """All of isthmus.yaml. Relative paths in the file count from the directory that it is in."""
 
     platform: PlatformSection = PlatformSection()
     site: SiteSection = SiteSection()
+    cross: CrossSection = CrossSection()
 
 
 def schema() -> dict[str, Any]:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import inspect
 
 from isthmus.errors import UnreachableError, UsageError
-from isthmus.inventory.config import Addition, Config
+from isthmus.inventory.config import Addition, Config, CrossSection
 from isthmus.inventory.local_paths import under
 from isthmus.inventory.yaml_builder import build
 
@@ -106,6 +106,19 @@ def _rebased(config: Config, directory: str) -> Config:
             pki=pki,
             alerts=replace(site.alerts, receivers=receivers),
         ),
+        cross=_rebased_crossing(config.cross, directory),
+    )
+
+
+def _rebased_crossing(cross: CrossSection, directory: str) -> CrossSection:
+    return msgspec.structs.replace(
+        cross,
+        to=cross.to if "://" in cross.to else under(directory, cross.to),
+        bundles=under(directory, cross.bundles),
+        site=under(directory, cross.site),
+        sign=tuple(under(directory, path) for path in cross.sign),
+        since=tuple(under(directory, path) for path in cross.since),
+        receipt_keys=tuple(under(directory, path) for path in cross.receipt_keys),
     )
 
 
