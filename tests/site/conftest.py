@@ -31,7 +31,10 @@ PLUGIN = "https://artifacts.opensearch.org/releases/plugins/repository-s3/2.19.4
 def entries() -> tuple[LockEntry, ...]:
     digest = Digest("sha256:" + "0" * 64)
     held = [LockEntry(kind="image", name=name, digest=digest, size=1) for name in NAMES]
-    held += [LockEntry(kind="artifact", name=f"ghcr.io/aquasecurity/{name}", digest=digest) for name in DATABASES]
+    held += [
+        LockEntry(kind="artifact", name=f"ghcr.io/aquasecurity/{name}", digest=digest, max_age=259200)
+        for name in DATABASES
+    ]
     held.append(LockEntry(kind="file", name=PLUGIN, digest=digest, serve="opensearch/repository-s3-2.19.4.zip"))
     return tuple(held)
 

@@ -196,3 +196,22 @@ def test_the_command_line(tmp_path: Path) -> None:
         "object-storage",
         "registry",
     ]
+
+
+def test_an_acme_server_of_the_site_is_asked_instead() -> None:
+    from isthmus.inventory.mapping import MirrorMap
+    from isthmus.site.addresses import server
+    from isthmus.site.cert_manager import cluster_issuer
+    from isthmus.site.plan import Site
+
+    text = SITE.replace(
+        b"leaf: 90d",
+        b'leaf: 90d, acme: {directory: "https://acme.site.internal/directory", addresses: [10.1.0.5]}',
+    )
+    site = Site(config(text), "https://registry.site.internal", MirrorMap(), ca=b"pem")
+    acme = cluster_issuer(site)["spec"]["acme"]
+    assert acme["server"] == "https://acme.site.internal/directory"
+    assert acme["caBundle"] == "cGVt"
+    found = server(site, "acme")
+    assert found is not None
+    assert (found.networks, found.port) == (("10.1.0.5/32",), 443)

@@ -134,6 +134,14 @@ class ObjectStorageSection(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     auth: Annotated[Secret | None, Meta(description="ACCESS_KEY:SECRET_KEY")] = None
 
 
+class AcmeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An ACME server of the site's own (RFC 8555), where it runs one."""
+
+    directory: Annotated[HttpUrl | None, Meta(description="the address of its directory")] = None
+    email: Annotated[str, Meta(description="contact of the account")] = ""
+    addresses: tuple[Network, ...] = ()
+
+
 class PkiSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The certificate authority of the site."""
 
@@ -148,6 +156,9 @@ class PkiSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         tuple[str, ...], Meta(description="more domains, addresses and networks that it may certify")
     ] = ()
     issuer: Annotated[str, Meta(description="name of the ClusterIssuer that cert-manager gets")] = "site-ca"
+    acme: Annotated[
+        AcmeSection, Meta(description="let cert-manager ask this server instead of signing itself")
+    ] = AcmeSection()
 
 
 class ReceiverSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -111,6 +111,10 @@ def _servers(site: Site) -> Iterator[Server]:
         host, port = host_and_port(section.object_storage.endpoint)
         found = _known(section, host, section.object_storage.addresses)
         yield Server("object-storage", host, found, port, key="site.object_storage.addresses")
+    if section.pki.acme.directory:
+        host, port = host_and_port(section.pki.acme.directory)
+        found = _known(section, host, section.pki.acme.addresses)
+        yield Server("acme", host, found, port, key="site.pki.acme.addresses")
     if section.identity.issuer:
         host, port = host_and_port(section.identity.issuer)
         yield Server(

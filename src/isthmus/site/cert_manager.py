@@ -4,12 +4,14 @@ The CA's key is never copied into a generated file: the script gives it to the A
 authority keeps it. Not here: Compliant Kubernetes, which has a place of its own for issuers (`ck8s`).
 """
 
+import base64
 import os
 from typing import Any
 
+from isthmus.inventory.site_config import AcmeSection
 from isthmus.site.output import OutputFile
 from isthmus.site.plan import Part, Site
-from isthmus.site.text import HEADING, yaml_text
+from isthmus.site.text import HEADING, without_empty, yaml_text
 
 SECRET = "site-ca"  # noqa: S105  # the name of one
 
@@ -38,13 +40,36 @@ def configure(site: Site) -> Part:
 
 
 def cluster_issuer(site: Site) -> dict[str, Any]:
-    """The ClusterIssuer; cert-manager looks for its Secret in its own namespace."""
+    """The ClusterIssuer; cert-manager looks for its Secret in its own namespace.
+
+    Where the site runs an ACME server, that one is asked; the site's CA is what it is trusted by.
+    """
+    acme = site.config.site.pki.acme
+    if acme.directory:
+        return {
+            "apiVersion": "cert-manager.io/v1",
+            "kind": "ClusterIssuer",
+            "metadata": {"name": site.config.site.pki.issuer},
+            "spec": {"acme": _acme(site, acme)},
+        }
     return {
         "apiVersion": "cert-manager.io/v1",
         "kind": "ClusterIssuer",
         "metadata": {"name": site.config.site.pki.issuer},
         "spec": {"ca": {"secretName": SECRET}},
     }
+
+
+def _acme(site: Site, acme: AcmeSection) -> dict[str, Any]:
+    return without_empty(
+        {
+            "server": acme.directory,
+            "email": acme.email,
+            "caBundle": base64.b64encode(site.ca).decode() if site.ca is not None else "",
+            "privateKeySecretRef": {"name": f"{site.config.site.pki.issuer}-account"},
+            "solvers": [{"selector": {}, "http01": {"ingress": {"ingressClassName": "nginx"}}}],
+        }
+    )
 
 
 def _script(directory: str) -> str:

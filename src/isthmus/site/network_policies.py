@@ -37,6 +37,8 @@ CONSUMERS = (
     ),
     Consumer("harbor", "harbor", (("app", "harbor"),), ("registry", "object-storage", "identity", "dns")),
     Consumer("alertmanager", "monitoring", (("app.kubernetes.io/name", "alertmanager"),), ("alerts", "dns")),
+    # It scrapes the ages of what is carried.
+    Consumer("prometheus", "monitoring", (("app.kubernetes.io/name", "prometheus"),), ("registry", "dns")),
     Consumer("kyverno", "kyverno", (("app.kubernetes.io/part-of", "kyverno"),), ("registry", "dns")),
     Consumer("coredns", "kube-system", (("k8s-app", "kube-dns"),), ("dns",)),
     Consumer("velero", "velero", (("app.kubernetes.io/name", "velero"),), ("object-storage", "dns")),

@@ -1,11 +1,13 @@
 """`alerts/`: Alertmanager's configuration, kube-prometheus-stack's values for the same, and the syslog bridge.
 
-Not here: Compliant Kubernetes' keys (`ck8s`), and rules that say when something is stale.
+Not here: Compliant Kubernetes' keys (`ck8s`), and the rules that say when something is stale (`freshness`).
 """
 
+from dataclasses import replace
 from typing import Any
 
 from isthmus.site.alerts.bridge import bridge_files
+from isthmus.site.alerts.freshness import becomes_stale, freshness_files
 from isthmus.site.alerts.receivers import NOBODY, SECRETS, is_bridged, main_receiver, receivers, routes
 from isthmus.site.output import OutputFile
 from isthmus.site.plan import Decision, Part, Site
@@ -14,6 +16,13 @@ from isthmus.site.text import without_empty, yaml_text
 
 def configure(site: Site) -> Part:
     """The files; a decision where nobody gets alerts, since a site that is cut off needs somebody who looks."""
+    told = _receivers(site)
+    if becomes_stale(site):
+        return replace(told, files=(*told.files, *freshness_files(site)))
+    return replace(told, notes=(*told.notes, "alerts: no rules, as nothing of the lock becomes stale"))
+
+
+def _receivers(site: Site) -> Part:
     alerts = site.config.site.alerts
     if not alerts.receivers:
         if not site.config.site.domain:

@@ -26,7 +26,11 @@ def settings(site: Site) -> Iterator[Setting]:
 
 
 def decisions(site: Site) -> Iterator[Decision]:
-    """Clusters without addresses, and a port that a template has fixed."""
+    """Clusters without addresses, and ports that templates have fixed."""
+    acme = _server(site, "acme")
+    if acme is not None and acme.port not in _WEB:
+        why = f"the rule that lets cert-manager reach the ACME server allows port 443 alone, not {acme.port}"
+        yield Decision("site.pki.acme.directory", why, "let it answer on 443")
     for name in ("service", "workload"):
         cluster = site.config.site.clusters.get(name, ClusterSection())
         for field in ("nodes", "control_plane", "ingress"):
@@ -90,7 +94,11 @@ def _files(site: Site) -> Iterator[Setting]:
 
 
 def _others(site: Site) -> Iterator[Setting]:
-    yield common("networkPolicies.certManager.letsencrypt.ips", [], "No ACME server on the Internet.")
+    acme = _server(site, "acme")
+    if acme is not None and acme.networks:
+        yield common("networkPolicies.certManager.letsencrypt.ips", list(acme.networks), "The site's ACME server.")
+    else:
+        yield common("networkPolicies.certManager.letsencrypt.ips", [], "No ACME server on the Internet.")
     storage = _server(site, "object-storage")
     if storage is not None and storage.networks:
         yield from _rule("common", "global.objectStorage", list(storage.networks), [storage.port])
