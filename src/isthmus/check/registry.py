@@ -1,18 +1,20 @@
 """`check`: every reference of a lock is in a registry, through the mapping, by digest.
 
-One HEAD for a reference whose name stands for the right digest; an index costs its GET and a HEAD for each
-child that was locked. Not here: `check_store`, which needs no registry.
+One GET of its manifest for a reference whose name stands for the right digest, and one for each child of an
+index that was locked: what comes back is hashed here, so that a registry which serves something else under a
+digest is caught at no more requests than a HEAD would cost. Not here: `check_store`, which needs no registry.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+from isthmus.check.hashing import Hashed
 from isthmus.check.locked import platforms_of, reference_of
 from isthmus.check.result import CheckResult, Finding, Verdict, points_elsewhere, sum_up
-from isthmus.errors import IsthmusError
+from isthmus.errors import IsthmusError, UnreachableError
 from isthmus.inventory.lock import LockEntry
 from isthmus.inventory.mapping import MirrorMap
-from isthmus.oci import Descriptor, Digest, Manifest, Reference
+from isthmus.oci import Digest, Manifest, Reference
 from isthmus.oci.descriptor import INDEX_TYPES
 from isthmus.registry import Registry
 
@@ -39,9 +41,10 @@ def check(
     jobs: int = DEFAULT_JOBS,
     *,
     deep: bool = False,
+    rehash: bool = False,
     stand_ins: Mapping[tuple[str, Digest], Digest] | None = None,
 ) -> CheckResult:
-    """Ask for every reference. With `deep`, every manifest is read and every blob asked for, too.
+    """Ask for every reference. With `deep` also for every blob; with `rehash` blobs are read and hashed, too.
 
     `stand_ins` says which image was put in place of an index on purpose (`push --single-platform`), by the
     repository inside and the index's digest: a tag that points to it is as it should be.
@@ -53,6 +56,7 @@ def check(
     mapping.check_collisions(reference for _, reference in named if reference)
     if any(reference for _, reference in named):
         registry.ping()
+    hashed = Hashed() if rehash else None
 
     def verdict(item: tuple[LockEntry, Reference | None]) -> Verdict:
         entry, reference = item
@@ -61,7 +65,7 @@ def check(
             return Verdict(missing=(Finding(entry.name, why, entry.digest),))
         repository = mapping.repository(reference)
         stand_in = (stand_ins or {}).get((repository, entry.digest))
-        return _Question(registry, repository, entry, reference, stand_in, deep=deep).answer()
+        return _Question(registry, repository, entry, reference, stand_in, deep or rehash, hashed).answer()
 
     with ThreadPoolExecutor(max(1, jobs), thread_name_prefix="isthmus-check") as pool:
         try:
@@ -81,8 +85,8 @@ class _Question:
         entry: LockEntry,
         reference: Reference,
         stand_in: Digest | None,
-        *,
         deep: bool,
+        hashed: Hashed | None,
     ) -> None:
         self._registry = registry
         self._repository = repository
@@ -91,6 +95,7 @@ class _Question:
         self._stand_in = stand_in
         self._platforms = platforms_of(entry)
         self._deep = deep
+        self._hashed = hashed
         self._seen: set[Digest] = set()
 
     def answer(self) -> Verdict:
@@ -112,49 +117,57 @@ class _Question:
             )
         return Verdict(tuple(missing))
 
-    def _named(self) -> Descriptor | None:
+    def _named(self) -> Manifest | None:
         """What the name stands for; where it has a digest, nobody who pulls it asks for the tag."""
         return None if self._reference.digest else self._find(self._reference.tag)
 
-    def _find(self, target: str) -> Descriptor | None:
-        return self._registry.manifest_digest(self._repository, target)
+    def _find(self, target: str) -> Manifest | None:
+        """The manifest, verified; None where it is not there."""
+        try:
+            return self._registry.manifest(self._repository, target)
+        except UnreachableError as error:
+            if error.code == "not-found":
+                return None
+            raise
 
-    def _needs(self, root: Descriptor) -> Iterator[Finding]:
+    def _needs(self, root: Manifest) -> Iterator[Finding]:
         """What is missing below the root, which is there, and among the referrers."""
         yield from self._below(root)
         for referrer in self._entry.referrers:
             what = f"its referrer {referrer.digest} ({referrer.artifact_type or referrer.media_type})"
-            yield from self._manifest(Descriptor(referrer.media_type, referrer.digest, referrer.size), what)
+            yield from self._manifest(referrer.digest, what)
 
-    def _manifest(self, wanted: Descriptor, what: str) -> Iterator[Finding]:
+    def _manifest(self, wanted: Digest, what: str) -> Iterator[Finding]:
         try:
-            found = self._find(wanted.digest)
+            found = self._find(wanted)
             if found is None:
-                yield self._finding(f"{what} is not there", wanted.digest)
+                yield self._finding(f"{what} is not there", wanted)
             else:
                 yield from self._below(found)
         except IsthmusError as error:
-            yield self._failed(error, wanted.digest)
+            yield self._failed(error, wanted)
 
-    def _below(self, found: Descriptor) -> Iterator[Finding]:
+    def _below(self, found: Manifest) -> Iterator[Finding]:
         if found.digest in self._seen:
             return
         self._seen.add(found.digest)
-        if found.media_type not in INDEX_TYPES and not self._deep:
-            return
-        manifest = self._registry.manifest(self._repository, found.digest)
-        for child in manifest.select(self._platforms):
-            what = f"its part {child.digest} ({child.platform or child.media_type})"
-            if child.is_manifest:
-                yield from self._manifest(child, what)
+        if found.media_type in INDEX_TYPES or self._deep:
+            for child in found.select(self._platforms):
+                what = f"its part {child.digest} ({child.platform or child.media_type})"
+                if child.is_manifest:
+                    yield from self._manifest(child.digest, what)
         if self._deep:
-            yield from self._blobs(manifest)
+            yield from self._blobs(found)
 
     def _blobs(self, manifest: Manifest) -> Iterator[Finding]:
         parts = (child for child in manifest.select(self._platforms) if not child.is_manifest)
         for blob in (*manifest.blobs, *parts):
-            if not blob.is_foreign and not self._registry.has_blob(self._repository, blob):
+            if blob.is_foreign:
+                continue
+            if not self._registry.has_blob(self._repository, blob):
                 yield self._finding(f"its blob {blob.digest} is not there", blob.digest)
+            elif self._hashed and (why := self._hashed.complaint(self._registry, self._repository, blob)):
+                yield self._finding(f"its blob {blob.digest} {why}", blob.digest)
 
     def _finding(self, why: str, digest: str) -> Finding:
         return Finding(self._entry.name, why, str(digest), self._repository)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from isthmus.check.hashing import Hashed
 from isthmus.check.locked import platforms_of, reference_of
 from isthmus.check.result import CheckResult, Finding, Verdict, points_elsewhere, sum_up
 from isthmus.errors import IncompleteError, UsageError, VerificationError
@@ -10,21 +11,24 @@ from isthmus.oci import Digest, Manifest
 from isthmus.store import Store
 
 
-def check_store(entries: Iterable[LockEntry], store: Store) -> CheckResult:
+def check_store(entries: Iterable[LockEntry], store: Store, *, rehash: bool = False) -> CheckResult:
     """Look for every reference: its name, its manifests (verified), its blobs (by size), its referrers.
+
+    With `rehash` every blob is read and hashed as well, once.
 
     Raises `io-failed` where the store cannot be read, `invalid-lock`.
     """
     names = {stored.name: stored.descriptor.digest for stored in store.references()}
-    return sum_up(_verdict(entry, store, names) for entry in entries)
+    hashed = Hashed() if rehash else None
+    return sum_up(_verdict(entry, store, names, hashed) for entry in entries)
 
 
-def _verdict(entry: LockEntry, store: Store, names: dict[str, Digest]) -> Verdict:
+def _verdict(entry: LockEntry, store: Store, names: dict[str, Digest], hashed: Hashed | None) -> Verdict:
     reference = reference_of(entry)
     if reference is None:
         why = f"the lock does not say what a {entry.kind} is called in a store; make it again"
         return Verdict(missing=(Finding(entry.name, why, entry.digest),))
-    missing = [Finding(entry.name, why, str(digest)) for why, digest in _absent(entry, store)]
+    missing = [Finding(entry.name, why, str(digest)) for why, digest in _absent(entry, store, hashed)]
     found = names.get(str(reference))
     stale: tuple[Finding, ...] = ()
     if found is not None and found != entry.digest:
@@ -34,7 +38,7 @@ def _verdict(entry: LockEntry, store: Store, names: dict[str, Digest]) -> Verdic
     return Verdict(missing=tuple(missing), stale=stale)
 
 
-def _absent(entry: LockEntry, store: Store) -> Iterator[tuple[str, Digest]]:
+def _absent(entry: LockEntry, store: Store, hashed: Hashed | None) -> Iterator[tuple[str, Digest]]:
     """Why and what, for everything that the entry needs and the store does not have."""
     platforms = platforms_of(entry)
     todo = [(entry.digest, "it")]
@@ -57,6 +61,8 @@ def _absent(entry: LockEntry, store: Store) -> Iterator[tuple[str, Digest]]:
             size = None if blob.is_foreign else store.blob_size(blob.digest)
             if not blob.is_foreign and size != blob.size:
                 yield f"its blob {blob.digest} is not there", blob.digest
+            elif hashed and not blob.is_foreign and (why := hashed.complaint(store, "", blob)):
+                yield f"its blob {blob.digest} {why}", blob.digest
 
 
 def _manifest(store: Store, digest: Digest) -> Manifest | str:
