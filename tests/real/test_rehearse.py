@@ -6,22 +6,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from isthmus.content.artifact import make_file
-from isthmus.demo.images import Layer, make_layer, name_it, put_artifact, put_image
-from isthmus.inventory.lock import Lock, LockEntry, write_lock
-from isthmus.oci import Manifest, Reference
+from isthmus.demo.images import make_layer, name_it, put_artifact
+from isthmus.inventory.lock import LockEntry
+from isthmus.oci import Reference
 from isthmus.store import Store
 from tests.real.programs import output, require, require_root
+from tests.rehearse.closed_world import Platform, host_network, leftovers, rehearse
 
 pytestmark = [pytest.mark.real, pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("rehearsal")]
-
-APPLETS = ("sh", "nc", "nslookup", "sed", "sleep", "tail")
 
 
 @pytest.fixture(autouse=True)
@@ -35,60 +32,6 @@ def _programs() -> None:
         pytest.skip("busybox is not here")
 
 
-class Platform:
-    """A store and its lock, filled image by image."""
-
-    def __init__(self, directory: Path, base: Layer | None = None) -> None:
-        self.directory = directory
-        self.entries: list[LockEntry] = []
-        busybox = Path("/bin/busybox").read_bytes()
-        self.base = base or make_layer({f"bin/{name}": busybox for name in APPLETS})
-
-    def image(self, store: Store, name: str, command: Sequence[str], *, named: bool = True) -> None:
-        manifest = put_image(store, Reference.parse(name).repository, [self.base], command=command)
-        if named:
-            name_it(store, name, manifest)
-        self.lock(name, manifest)
-
-    def lock(self, name: str, manifest: Manifest, kind: str = "image") -> None:
-        found = manifest.descriptor()
-        self.entries.append(
-            LockEntry(
-                kind="artifact" if kind == "artifact" else "image",
-                name=str(Reference.parse(name)),
-                digest=found.digest,
-                media_type=found.media_type,
-                size=found.size,
-            )
-        )
-
-    def write(self) -> None:
-        write_lock(self.directory / "isthmus.lock", Lock(references=tuple(self.entries)))
-
-
-def rehearse(directory: Path, *words: str, timeout: float = 170) -> tuple[int, dict[str, Any]]:
-    command = [sys.executable, "-m", "isthmus", "rehearse", "--store", "store", "--json", *words]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=timeout, check=False)
-    assert done.stdout, done.stderr
-    document: dict[str, Any] = json.loads(done.stdout)
-    return done.returncode, document
-
-
-def host_network() -> str:
-    """What a rehearsal must not touch."""
-    shown = [
-        output("ip", "-details", "link"),
-        output("ip", "address"),
-        output("ip", "route", "show", "table", "all"),
-    ]
-    return "\n".join([*shown, Path("/etc/resolv.conf").read_text()])
-
-
-def leftovers() -> list[str]:
-    found = [str(path) for path in Path("/tmp").glob("isthmus-rehearsal-*")]
-    return found + [line for line in output("ip", "netns").split() if "isthmus-rehearsal" in line]
-
-
 def test_exactly_what_is_wrong_is_reported_with_image_and_process(tmp_path: Path) -> None:
     platform = Platform(tmp_path)
     with Store.create(tmp_path / "store") as store:
@@ -99,6 +42,7 @@ def test_exactly_what_is_wrong_is_reported_with_image_and_process(tmp_path: Path
         asks = "nslookup download.example.org | sed -n 's/^Address: *//p' | tail -n 1"
         fetches = f"nc -w 2 $({asks}) 80; sleep 1"
         platform.image(store, "ghcr.io/driver/loader:1", ["/bin/sh", "-c", fetches])
+        platform.image(store, "quay.io/calls/six:1", ["/bin/nc", "-w", "3", "2001:db8::7", "4444"])
         platform.image(store, "registry.k8s.io/absent:9", ["/bin/sleep", "1"], named=False)
     platform.write()
     before = host_network()
@@ -110,9 +54,10 @@ def test_exactly_what_is_wrong_is_reported_with_image_and_process(tmp_path: Path
     assert rows == {
         ("telemetry.example.com", 53, "dns", "quay.io/calls/by-name:1", "nslookup"),
         ("203.0.113.7", 4444, "tcp", "quay.io/calls/address:1", "nc"),
+        ("2001:db8::7", 4444, "tcp", "quay.io/calls/six:1", "nc"),
         ("download.example.org", 80, "tcp", "ghcr.io/driver/loader:1", "nc"),
     }
-    assert (found["pulled"], found["started"]) == (4, 4)
+    assert (found["pulled"], found["started"]) == (5, 5)
     assert host_network() == before
     assert leftovers() == []
     page = (tmp_path / "rehearsal.html").read_text()

@@ -1,12 +1,13 @@
 """The rehearsal's name server: the site's names, and for all others a place that leads nowhere."""
 
+import ipaddress
 import socket
 import struct
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.rehearse.names import SINK, NameServer
+from isthmus.rehearse.names import SINK, SINK_6, NameServer
 
 A, AAAA = 1, 28
 
@@ -42,6 +43,18 @@ def test_other_names_are_reported_and_lead_nowhere() -> None:
     assert server.name_of(address) == "example.com"
     assert addresses(server.answer(query("example.com"))[0]) == [address]
     assert addresses(server.answer(query("other.example.com"))[0]) != [address]
+
+
+def test_with_ipv6_a_name_has_two_addresses_and_is_one() -> None:
+    server = NameServer({"registry.site.internal": "10.213.0.1"}, six=True)
+    answer, asked = server.answer(query("example.com", AAAA))
+    assert (asked, int.from_bytes(answer[6:8], "big")) == ("example.com", 1)
+    address = socket.inet_ntop(socket.AF_INET6, answer[-16:])
+    assert ipaddress.ip_address(address) in SINK_6
+    (four,) = addresses(server.answer(query("example.com"))[0])
+    assert server.name_of(address) == server.name_of(four) == "example.com"
+    assert addresses(server.answer(query("registry.site.internal", AAAA))[0]) == []
+    assert addresses(NameServer({}).answer(query("example.com", AAAA))[0]) == []
 
 
 def test_without_a_sink_they_are_refused_as_at_the_site() -> None:

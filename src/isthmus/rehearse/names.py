@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 SINK = ipaddress.ip_network("198.18.0.0/15")
-"""Addresses for benchmarks (RFC 2544), which nobody has."""
+SINK_6 = ipaddress.ip_network("2001:2::/48")
+"""Addresses for benchmarks (RFC 2544, RFC 5180), which nobody has."""
 
-_A, _IN = 1, 1
+_A, _AAAA, _IN = 1, 28, 1
 _RESPONSE, _AUTHORITATIVE, _RECURSION = 0x8000, 0x0400, 0x0080
 _SERVER_FAILURE, _FORMAT_ERROR, _NOT_IMPLEMENTED = 2, 1, 4
 _TTL = 1
@@ -19,11 +20,15 @@ _TTL = 1
 
 @dataclass
 class NameServer:
-    """`records` are the site's names. With `sink` other names get an address each; without, SERVFAIL."""
+    """`records` are the site's names. With `sink` other names get an address each; without, SERVFAIL.
+
+    With `six` they get one of IPv6 as well; it counts as the same name.
+    """
 
     records: Mapping[str, str]
     sink: bool = True
-    _given: dict[str, str] = field(default_factory=dict)
+    six: bool = False
+    _given: dict[str, int] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
 
     def answer(self, query: bytes) -> tuple[bytes, str]:
@@ -45,19 +50,20 @@ class NameServer:
             return _reply(query, question, code=_NOT_IMPLEMENTED), name
         if not self.sink:
             return _reply(query, question, code=_SERVER_FAILURE), name
-        address = self._address(name)
-        return _reply(query, question, addresses=(address,) if kind == _A else ()), name
+        return _reply(query, question, addresses=self._addresses(name, kind)), name
 
     def name_of(self, address: str) -> str:
         """The name that an address was given for, or nothing."""
         return self._names.get(address, "")
 
-    def _address(self, name: str) -> str:
-        if name not in self._given:
-            address = str(SINK[1 + len(self._given) % (SINK.num_addresses - 2)])
-            self._given[name] = address
-            self._names[address] = name
-        return self._given[name]
+    def _addresses(self, name: str, kind: int) -> tuple[str, ...]:
+        number = self._given.setdefault(name, len(self._given))
+        four = str(SINK[1 + number % (SINK.num_addresses - 2)])
+        six = str(SINK_6[1 + number])
+        self._names[four] = self._names[six] = name
+        if kind == _AAAA:
+            return (six,) if self.six else ()
+        return (four,) if kind == _A else ()
 
 
 def _question(query: bytes) -> tuple[str, int]:
@@ -82,9 +88,12 @@ def _reply(query: bytes, question: int, *, code: int = 0, addresses: tuple[str, 
     has_question = question > 12 and code != _FORMAT_ERROR
     head = query[:2] + flags.to_bytes(2, "big") + (1 if has_question else 0).to_bytes(2, "big")
     head += len(addresses).to_bytes(2, "big") + bytes(4)
-    answers = b"".join(
-        b"\xc0\x0c" + _A.to_bytes(2, "big") + _IN.to_bytes(2, "big") + _TTL.to_bytes(4, "big") + b"\0\4"
-        + ipaddress.IPv4Address(address).packed
-        for address in addresses
-    )  # fmt: skip
+    answers = b"".join(map(_record, addresses))
     return head + (query[12:question] if has_question else b"") + answers
+
+
+def _record(address: str) -> bytes:
+    packed = ipaddress.ip_address(address).packed
+    kind = _A if len(packed) == 4 else _AAAA
+    fields = (b"\xc0\x0c", kind.to_bytes(2, "big"), _IN.to_bytes(2, "big"), _TTL.to_bytes(4, "big"))
+    return b"".join((*fields, len(packed).to_bytes(2, "big"), packed))

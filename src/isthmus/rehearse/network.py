@@ -9,25 +9,44 @@ import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from isthmus.errors import UnreachableError, UsageError
 from isthmus.rehearse.programs import Word, output
 from isthmus.rehearse.traces import remove_namespace, run_name
 
 NETWORK = ipaddress.ip_network("10.213.0.0/16")
+NETWORK_6 = ipaddress.ip_network("fd21:3a5e:0::/64")
 SITE_ADDRESS = "10.213.0.1"
 NODE_ADDRESS = "10.213.0.2"
+_SITE, _NODE = 1, 2
 _FIRST_PROGRAM = 256
 _BRIDGE = "site0"
 
 
+def networks() -> tuple[str, ...]:
+    """What is inside: IPv4, and IPv6 where this machine's kernel has it."""
+    has_6 = Path("/proc/net/if_inet6").exists()
+    return (str(NETWORK), str(NETWORK_6)) if has_6 else (str(NETWORK),)
+
+
 @dataclass(frozen=True)
 class Namespace:
-    """One network namespace and its address."""
+    """One network namespace and its number, which its addresses come from."""
 
     name: str
-    address: str
+    number: int
     resolver: str = ""
+
+    @property
+    def address(self) -> str:
+        """That of IPv4."""
+        return str(NETWORK[self.number])
+
+    @property
+    def address_6(self) -> str:
+        """That of IPv6."""
+        return str(NETWORK_6[self.number])
 
     @property
     def path(self) -> str:
@@ -62,8 +81,7 @@ class ClosedNetwork:
     def program(self) -> Namespace:
         """A new namespace with an address of its own, by which what it sends is known."""
         self._programs += 1
-        address = str(NETWORK[_FIRST_PROGRAM + self._programs])
-        namespace = Namespace(f"{run_name()}-p{self._programs}", address)
+        namespace = Namespace(f"{run_name()}-p{self._programs}", _FIRST_PROGRAM + self._programs)
         self._made.append(namespace.name)
         _join(namespace, self.site, f"p{self._programs}")
         return namespace
@@ -86,7 +104,7 @@ def closed_network(resolver: str) -> Iterator[ClosedNetwork]:
     Raises UsageError `wrong-usage` where this machine does not allow namespaces.
     """
     network = ClosedNetwork(
-        Namespace(f"{run_name()}-site", SITE_ADDRESS), Namespace(f"{run_name()}-node", NODE_ADDRESS, resolver)
+        Namespace(f"{run_name()}-site", _SITE), Namespace(f"{run_name()}-node", _NODE, resolver)
     )
     try:
         try:
@@ -108,12 +126,10 @@ def _make_site(site: Namespace) -> None:
     ip = ("ip", "-n", site.name)
     output(*ip, "link", "set", "lo", "up")
     output(*ip, "link", "add", _BRIDGE, "type", "bridge", "forward_delay", "0")
-    output(*ip, "address", "add", f"{site.address}/{NETWORK.prefixlen}", "dev", _BRIDGE)
-    output(*ip, "link", "set", _BRIDGE, "up")
     # What is sent elsewhere reaches the site's end, is seen there, and goes no further.
-    site.output(
-        "sh", "-ec", "echo 0 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6"
-    )
+    site.output("sh", "-ec", "for f in ipv4/ip_forward ipv6/conf/all/forwarding; do f=/proc/sys/net/$f; "
+                "[ ! -e $f ] || echo 0 >$f; done")  # fmt: skip
+    _give_addresses(site, _BRIDGE)
 
 
 def _join(namespace: Namespace, site: Namespace, device: str) -> None:
@@ -121,9 +137,18 @@ def _join(namespace: Namespace, site: Namespace, device: str) -> None:
     peer = ("peer", "name", "eth0", "netns", namespace.name)
     output("ip", "link", "add", device, "netns", site.name, "type", "veth", *peer)
     output("ip", "-n", site.name, "link", "set", device, "master", _BRIDGE, "up")
-    ip = ("ip", "-n", namespace.name)
-    output(*ip, "link", "set", "lo", "up")
-    output(*ip, "address", "add", f"{namespace.address}/{NETWORK.prefixlen}", "dev", "eth0")
-    output(*ip, "link", "set", "eth0", "up")
-    # Without a default route an attempt to leave fails at once, unseen by anybody.
-    output(*ip, "route", "add", "default", "via", site.address)
+    output("ip", "-n", namespace.name, "link", "set", "lo", "up")
+    _give_addresses(namespace, "eth0", site)
+
+
+def _give_addresses(namespace: Namespace, device: str, site: Namespace | None = None) -> None:
+    """Without a default route an attempt to leave fails at once, unseen by anybody."""
+    lines = [f"address add {namespace.address}/{NETWORK.prefixlen} dev {device}", f"link set {device} up"]
+    if site is not None:
+        lines.append(f"route add default via {site.address}")
+    if len(networks()) > 1:
+        lines.append(f"-6 address add {namespace.address_6}/{NETWORK_6.prefixlen} dev {device} nodad")
+        if site is not None:
+            lines.append(f"-6 route add default via {site.address_6}")
+    for line in lines:
+        output("ip", "-n", namespace.name, *line.split())

@@ -33,9 +33,9 @@ class Recorder:
     """One raw socket on the bridge, one for names, and what was already written."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        self._network = ipaddress.ip_network(settings["network"])
+        self._networks = [ipaddress.ip_network(text) for text in settings["networks"]]
         self._programs: str = settings["programs"]
-        self._names = NameServer(settings["records"], settings["sink"])
+        self._names = NameServer(settings["records"], settings["sink"], len(self._networks) > 1)
         self._seen: set[Attempt] = set()
         self._frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL_FRAMES))
         self._frames.bind((settings["device"], 0))
@@ -82,7 +82,9 @@ class Recorder:
         if attempt is None or attempt in self._seen:
             return  # the same connection is tried several times
         target = ipaddress.ip_address(attempt.target)
-        if target in self._network or target.is_multicast or target == ipaddress.ip_address("255.255.255.255"):
+        if target.is_multicast or target.is_link_local or target == ipaddress.ip_address("255.255.255.255"):
+            return
+        if any(target in network for network in self._networks):
             return
         self._seen.add(attempt)
         to = self._names.name_of(attempt.target) or attempt.target

@@ -163,9 +163,10 @@ class _World:
 
     def _program(self, image: str) -> Namespace:
         program = self._network.program()
-        self._images[program.address] = image
         inode = Path(program.path).stat().st_ino
-        (self._running.programs / program.address).write_text(str(inode), encoding="ascii")
+        for address in (program.address, program.address_6):
+            self._images[address] = image
+            (self._running.programs / address).write_text(str(inode), encoding="ascii")
         return program
 
     def _fetch(self, entries: Sequence[LockEntry]) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from isthmus.rehearse.network import NETWORK, SITE_ADDRESS, ClosedNetwork
+from isthmus.rehearse.network import SITE_ADDRESS, ClosedNetwork, networks
 from isthmus.rehearse.programs import Program
 from isthmus.site.addresses import host_and_port, is_address
 from isthmus.site.dns.records import records
@@ -83,7 +83,7 @@ def _record(
     settings = {
         "address": SITE_ADDRESS,
         "device": "site0",
-        "network": str(NETWORK),
+        "networks": networks(),
         "programs": str(running.programs),
         "records": names,
         "sink": sink,
