@@ -56,7 +56,9 @@ def outside(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Pat
     assert locked["references"] == len(containers) >= 15
     pulled = isthmus("pull", *upstream.options, cwd=place)
     assert pulled["bytes"] > 50_000_000
-    packed = isthmus("pack", "--no-tool", "--out", "bundle", "--volume-size", "40MB", "--sign", "keys/isthmus.key", cwd=place)
+    packed = isthmus(
+        "pack", "--no-tool", "--out", "bundle", "--volume-size", "40MB", "--sign", "keys/isthmus.key", cwd=place
+    )
     assert len(packed["volumes"]) > 2
     return place
 

@@ -89,7 +89,9 @@ def create_app(
         from isthmus.serve.console import add_console, make_parts
 
         pushes = writer.pushes if writer is not None else None
-        parts = make_parts(catalogue, misses, mapping, listen, access=access, users=users, pushes=pushes, share=share)
+        parts = make_parts(
+            catalogue, misses, mapping, listen, access=access, users=users, pushes=pushes, share=share
+        )
         add_console(app, parts)
     app.on_response_prepare.append(_common_headers)
     app[PARTS] = Parts(catalogue, misses, metrics, audit, access)
