@@ -91,6 +91,8 @@ def _properties(item: Item) -> list[dict[str, str]]:
     pairs += [("component", value) for value in item.components]
     pairs += [("needed-by", value) for value in item.needed_by]
     pairs += [("platform", value) for value in item.platforms]
+    if item.title and item.title != item.name:
+        pairs.append(("title", item.title))
     if item.distribution:
         pairs.append(("distribution", item.distribution))
     return [{"name": f"isthmus:{key}", "value": value} for key, value in pairs]

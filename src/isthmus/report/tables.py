@@ -19,7 +19,7 @@ def release_csv(release: Release) -> bytes:
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
     for item in release.items:
-        writer.writerow([_safe(value) for value in _row(item)])
+        writer.writerow([safe(value) for value in _row(item)])
     return out.getvalue().encode()
 
 
@@ -33,5 +33,6 @@ def _row(item: Item) -> list[str]:
     ]  # fmt: skip
 
 
-def _safe(value: str) -> str:
+def safe(value: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
     return f"'{value}" if value.startswith(_FORMULA) else value
