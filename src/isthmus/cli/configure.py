@@ -9,7 +9,7 @@ from isthmus.cli.command import DEFAULT_LOCK, Run, common_options
 from isthmus.cli.siting import site_options, site_registry
 from isthmus.errors import UnreachableError, UsageError
 from isthmus.inventory.lock import read_lock
-from isthmus.site.parts import PARTS, configure_parts, unwaived
+from isthmus.site.parts import INDEX, PARTS, configure_parts, unwaived
 
 if TYPE_CHECKING:
     from isthmus.inventory.config import Config
@@ -91,7 +91,7 @@ def _check(run: Run, site: "Site", out: Path | None) -> int:
     from isthmus.site.ck8s.composed import is_wanted
     from isthmus.site.ck8s.part import check
 
-    parts = configure_parts(site, [name for name in PARTS if name != "ck8s"])
+    parts = configure_parts(site, [name for name in PARTS if name not in ("ck8s", INDEX)])
     decisions = [decision for part in parts.values() for decision in part.decisions]
     if is_wanted(site):
         written = str(out / "ck8s") if out is not None else ""

@@ -1,6 +1,7 @@
 """The table of all parts that `configure` writes; a part is imported only when it is asked for.
 
-To add one, write a module with `configure(site: Site) -> Part` and give it a line here.
+To add one, write a module with `configure(site: Site) -> Part` and give it a line here, and one in `index`,
+which is of all the others.
 """
 
 import importlib
@@ -32,8 +33,11 @@ PARTS: dict[str, str] = {
     "helm-values": "isthmus.site.helm_values",
     "serve": "isthmus.site.serving",
     "ck8s": "isthmus.site.ck8s.part",
+    "index": "isthmus.site.index",
 }
 """Name of the part → its module."""
+INDEX = "index"
+"""The part that is made from what the others gave."""
 
 
 def configure_parts(site: Site, names: Iterable[str] = ()) -> dict[str, Part]:
@@ -42,7 +46,13 @@ def configure_parts(site: Site, names: Iterable[str] = ()) -> dict[str, Part]:
     Raises UsageError as the parts do.
     """
     wanted = list(names) or list(PARTS)
-    return {name: _run(name, site) for name in PARTS if name in wanted}
+    others = [name for name in PARTS if name != INDEX and (name in wanted or INDEX in wanted)]
+    done = {name: _run(name, site) for name in others}
+    if INDEX in wanted:
+        from isthmus.site import index
+
+        done[INDEX] = index.configure(site, done)
+    return {name: part for name, part in done.items() if name in wanted}
 
 
 def _run(name: str, site: Site) -> Part:

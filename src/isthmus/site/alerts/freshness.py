@@ -1,4 +1,4 @@
-"""`alerts/isthmus-rules.yaml` and what brings it to Prometheus: a scrape of `isthmus serve`, and both as manifests.
+"""`alerts/isthmus-rules.yaml`, the scrape of `isthmus serve` that it needs, and both as manifests.
 
 The rules themselves are `content.alerts`, beside the numbers that they look at. Not here: who is told (`part`).
 """
@@ -24,17 +24,20 @@ def becomes_stale(site: Site) -> bool:
 
 def freshness_files(site: Site) -> tuple[OutputFile, ...]:
     """The rules, the scrape where its target is known, and manifests for Prometheus' operator."""
-    rules = heading("promtool check rules isthmus-rules.yaml; for rule_files of prometheus.yml.") + staleness_rules()
+    rules = (
+        heading("promtool check rules isthmus-rules.yaml; for rule_files of prometheus.yml.") + staleness_rules()
+    )
     files = [OutputFile("alerts/isthmus-rules.yaml", rules.encode())]
     manifests = [_manifest("PrometheusRule", "v1", yaml.safe_load(rules))]
     how = [
-        f"kubectl apply -f prometheus-operator.yaml; the chart's Prometheus takes what has the label release: {_RELEASE},",
-        "its own release's name.",
+        "kubectl apply -f prometheus-operator.yaml. The chart's Prometheus takes what has the label release,",
+        f"with the name of its own; here that is {_RELEASE}.",
     ]
     if _is_served(site):
         text = yaml_text(
             {"scrape_configs": [_scrape(site)]},
-            "For scrape_config_files of prometheus.yml. The machine trusts the site's CA by trust/install.sh.",
+            "For scrape_config_files of prometheus.yml, or from 2.42 down for its scrape_configs.",
+            "The machine trusts the site's CA by trust/install.sh.",
         )
         files.append(OutputFile("alerts/isthmus-scrape.yaml", text.encode()))
         manifests.append(_manifest("ScrapeConfig", "v1alpha1", _operator_scrape(site)))
