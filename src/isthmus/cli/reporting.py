@@ -64,7 +64,7 @@ def known(run: Run, lock: Lock, lock_path: Path, asked: Asked, site: Site) -> "K
         crossings=_crossings(store, asked),
         rehearsal=read_rehearsal(asked.rehearsal) if asked.rehearsal else None,
         previous=read_lock(asked.previous) if asked.previous else None,
-        waiting=_waiting(run, lock, lock_path),
+        waiting=waiting(run, lock, lock_path),
     )
 
 
@@ -161,7 +161,7 @@ def _crossings(store: Path | None, asked: Asked) -> "tuple[Crossing, ...]":
     return crossings(received, asked.bundles, [load_public_key(path) for path in asked.keys])
 
 
-def _waiting(run: Run, lock: Lock, lock_path: Path) -> "tuple[Open, ...]":
+def waiting(run: Run, lock: Lock, lock_path: Path) -> "tuple[Open, ...]":
     """What `configure` waits for, where isthmus.yaml describes a site."""
     from isthmus.report.platform.model import Evidence, Open
 
