@@ -6,6 +6,7 @@ touched: the cables are laid from namespace to namespace. Not here: who listens 
 """
 
 import ipaddress
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ NETWORK = ipaddress.ip_network("10.213.0.0/16")
 NETWORK_6 = ipaddress.ip_network("fd21:3a5e:0::/64")
 SITE_ADDRESS = "10.213.0.1"
 NODE_ADDRESS = "10.213.0.2"
+FILES_ADDRESS = "10.213.0.3"
 _SITE, _NODE = 1, 2
 _FIRST_PROGRAM = 256
 _BRIDGE = "site0"
@@ -62,7 +64,9 @@ class Namespace:
         words = ["nsenter", f"--net={self.path}", "unshare", "--mount", "--propagation", "slave"]
         if not self.resolver:
             return words
-        return [*words, "sh", "-ec", 'mount --bind "$0" /etc/resolv.conf; exec "$@"', self.resolver]
+        # Names that this machine knows by itself, such as the site's registry, must not be known in there.
+        over = 'mount --bind "$0" /etc/resolv.conf; mount --bind "${0%/*}/hosts" /etc/hosts; exec "$@"'
+        return [*words, "sh", "-ec", over, self.resolver]
 
     def output(self, *command: Word, timeout: float = 120) -> str:
         """Run a program inside to its end; raises UnreachableError `program-failed`."""
@@ -77,29 +81,40 @@ class ClosedNetwork:
     node: Namespace
     _programs: int = 0
     _made: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _is_open: bool = True
 
     def program(self) -> Namespace:
         """A new namespace with an address of its own, by which what it sends is known."""
-        self._programs += 1
-        namespace = Namespace(f"{run_name()}-p{self._programs}", _FIRST_PROGRAM + self._programs)
-        self._made.append(namespace.name)
-        _join(namespace, self.site, f"p{self._programs}")
+        with self._lock:
+            if not self._is_open:
+                raise UnreachableError("program-failed", "the rehearsal is over")
+            self._programs += 1
+            number = self._programs
+            namespace = Namespace(f"{run_name()}-p{number}", _FIRST_PROGRAM + number)
+            self._made.append(namespace.name)
+            _join(namespace, self.site, f"p{number}")
         return namespace
 
     def remove(self, namespace: Namespace) -> None:
         """Take a program's namespace away, with whatever still runs in it."""
-        remove_namespace(namespace.name)
-        self._made.remove(namespace.name)
+        with self._lock:
+            if namespace.name in self._made:
+                remove_namespace(namespace.name)
+                self._made.remove(namespace.name)
 
     def remove_all(self) -> None:
-        """Take everything away."""
-        for name in (*self._made, self.node.name, self.site.name):
-            remove_namespace(name)
+        """Take everything away; nothing can be made afterwards."""
+        with self._lock:
+            self._is_open = False
+            for name in (*self._made, self.node.name, self.site.name):
+                remove_namespace(name)
 
 
 @contextmanager
 def closed_network(resolver: str) -> Iterator[ClosedNetwork]:
-    """Make site and node; at the end nothing is left. `resolver` is the node's resolv.conf.
+    """Make site and node; at the end nothing is left. `resolver` is the node's resolv.conf;
+    beside it is `hosts`.
 
     Raises UsageError `wrong-usage` where this machine does not allow namespaces.
     """

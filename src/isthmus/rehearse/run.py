@@ -6,9 +6,11 @@ Not here: each of those.
 import json
 import platform
 import sys
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,46 +22,70 @@ from isthmus.progress import Progress, silent
 from isthmus.rehearse import fetching, traces
 from isthmus.rehearse.egress import sum_up
 from isthmus.rehearse.network import SITE_ADDRESS, ClosedNetwork, Namespace, closed_network
-from isthmus.rehearse.node import Node, running_node
-from isthmus.rehearse.programs import require
+from isthmus.rehearse.node import running_node
+from isthmus.rehearse.podman import running_podman
+from isthmus.rehearse.programs import require, stoppable
 from isthmus.rehearse.result import Failure, RehearsalResult
-from isthmus.rehearse.site import RunningSite, running_site
+from isthmus.rehearse.runtime import Runtime, last_line
+from isthmus.rehearse.site import Real, RunningSite, running_site
 from isthmus.site.containerd import configure as containerd_part
 from isthmus.site.output import write_files
 from isthmus.site.plan import Site
+from isthmus.site.podman import FILE as REGISTRIES_CONF
+from isthmus.site.podman import configure as podman_part
 
-PROGRAMS = ("ip", "nsenter", "unshare", "setpriv", "containerd", "ctr", "runc")
+PROGRAMS = ("ip", "nsenter", "unshare", "setpriv", "runc")
+_RUNTIMES = {"containerd": ("containerd", "ctr"), "podman": ("podman",)}
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "ppc64le": "ppc64le", "s390x": "s390x"}
+
+
+_NOTHING_REAL = Real()
 
 
 @dataclass(frozen=True)
 class Options:
-    """`seconds` is how long an entry point runs; 0 starts none. `sink`: see `names.NameServer`."""
+    """`seconds` is how long an entry point runs; 0 starts none. `sink`: see `names.NameServer`.
+
+    `runtime` is containerd or podman; `scratch` is where images are unpacked, and with `discard` each is removed
+    when it was seen.
+    """
 
     jobs: int = 4
     seconds: float = 0.0
     sink: bool = True
     pull_timeout: float = 600.0
+    runtime: str = "containerd"
+    scratch: Path | None = None
+    discard: bool = False
+    real: Real = _NOTHING_REAL
 
 
 def rehearse(
-    site: Site, store: Path, options: Options = Options(), progress: Progress = silent
+    site: Site, store: Path | None, options: Options = Options(), progress: Progress = silent
 ) -> RehearsalResult:
-    """Rehearse the lock of a site with the content of a store.
+    """Rehearse the lock of a site with the content of a store, or with real servers.
 
     Raises UsageError: `missing-program`, `wrong-usage` where the machine does not allow it; UnreachableError
     `program-failed` where the world itself does not work. What could not be pulled is in the result.
     """
-    require(*PROGRAMS)
-    traces.clean()
+    require(*PROGRAMS, *_RUNTIMES[options.runtime])
+    traces.clean(options.scratch)
     started = time.monotonic()
-    directory = traces.scratch_directory()
+    directory = traces.scratch_directory(options.scratch)
+    with stoppable():
+        return _rehearse(site, store, options, progress, directory, started)
+
+
+def _rehearse(
+    site: Site, store: Path | None, options: Options, progress: Progress, directory: Path, started: float
+) -> RehearsalResult:
     resolver = directory / "resolv.conf"
     resolver.write_text(f"nameserver {SITE_ADDRESS}\noptions timeout:2 attempts:2\n", encoding="utf-8")
+    resolver.with_name("hosts").write_text("127.0.0.1 localhost\n::1 localhost\n", encoding="utf-8")
     try:
         with (
             closed_network(str(resolver)) as network,
-            running_site(site, store, network, directory, sink=options.sink) as running,
+            running_site(site, store, network, directory, sink=options.sink, real=options.real) as running,
         ):
             world = _World(network, running, directory, resolver, options, progress)
             return world.rehearse(started)
@@ -88,6 +114,9 @@ class _World:
         self._images: dict[str, str] = {}
         self._failed: list[Failure] = []
         self._notes: list[str] = []
+        self._lock = threading.Lock()
+        self._pulled = 0
+        self._started = 0
 
     def rehearse(self, started: float) -> RehearsalResult:
         site = self._running.site
@@ -100,66 +129,77 @@ class _World:
         things = [entry for entry in site.entries if entry.kind != "image"]
         total = len(mine) * (2 if self._options.seconds else 1) + len(things)
         self._progress(0, total, "rehearse")
-        certs = self._directory / "site" / "containerd" / "certs.d"
-        write_files(containerd_part(site).files, self._directory / "site")
-        with running_node(self._directory, self._network.node, certs) as node:
-            pulled = self._pull(node, mine, total)
-            started_images = self._try(node, pulled, len(mine), total) if self._options.seconds else 0
+        with self._runtime() as node:
+            self._notes.append(f"pulled by {node.client}")
+            self._see_all(node, mine, total)
         fetched = self._fetch(things)
         self._progress(total, total, "rehearse")
         decided = site.config.platform.decide
         return RehearsalResult(
-            pulled=len(pulled),
+            pulled=self._pulled,
             fetched=fetched,
-            started=started_images,
+            started=self._started,
             failed=tuple(sorted(self._failed)),
             egress=sum_up(self._running.attempts, self._images, decided),
             notes=tuple(self._notes),
             seconds=time.monotonic() - started,
         )
 
-    def _pull(self, node: Node, entries: Sequence[LockEntry], total: int) -> list[LockEntry]:
-        self._notes.append(f"pulled by {node.client} through the generated hosts.toml")
+    def _runtime(self) -> AbstractContextManager[Runtime]:
+        """The node, with what `configure` writes for its runtime."""
+        site, place = self._running.site, self._directory / "site"
+        if self._options.runtime == "podman":
+            write_files(podman_part(site).files, place)
+            certs = place / "crio" / "certs.d"
+            config = place / "crio" / "registries.conf.d" / REGISTRIES_CONF
+            trust = certs if certs.is_dir() else None
+            return running_podman(self._directory, self._network.node, config, trust)
+        write_files(containerd_part(site).files, place)
+        certs = place / "containerd" / "certs.d"
+        return running_node(self._directory, self._network.node, certs, self._options.jobs)
 
-        def pull(entry: LockEntry) -> LockEntry | None:
-            try:
-                node.pull(entry.name, timeout=self._options.pull_timeout)
-            except IsthmusError as error:
-                self._failed.append(Failure(entry.name, _last(error.message)))
-                return None
+    def _see_all(self, node: Runtime, entries: Sequence[LockEntry], total: int) -> None:
+        pool = ThreadPoolExecutor(self._options.jobs, thread_name_prefix="isthmus-pull")
+        try:
+            done = 0
+            for steps in pool.map(lambda entry: self._see(node, entry), entries):
+                done += steps
+                self._progress(done, total, "rehearse")
+        finally:
+            # When we are stopped, what is under way ends by itself: its containerd and namespaces go.
+            pool.shutdown(wait=sys.exc_info()[0] is None, cancel_futures=True)
+
+    def _see(self, node: Runtime, entry: LockEntry) -> int:
+        """Pull an image, try its entry point, and discard it, as wanted; returns how many steps that was."""
+        steps = 2 if self._options.seconds else 1
+        why = self._pull(node, entry)
+        if why:
+            self._failed.append(Failure(entry.name, why))
+            return steps
+        with self._lock:
+            self._pulled += 1
+        if self._options.seconds:
+            program = self._program(entry.name)
+            why = node.try_entry_point(entry.name, program, self._resolver, self._options.seconds)
+            self._network.remove(program)
+            with self._lock:
+                self._started += not why
+            if why:
+                self._notes.append(f"{entry.name} did not start: {why}")
+        if self._options.discard:
+            node.discard(entry.name)
+        return steps
+
+    def _pull(self, node: Runtime, entry: LockEntry) -> str:
+        """What is wrong with it; nothing where it came as the lock has it."""
+        try:
+            node.pull(entry.name, timeout=self._options.pull_timeout)
             digest = node.digest(entry.name)
-            if digest and digest != str(entry.digest):
-                self._failed.append(Failure(entry.name, f"the site has {digest} instead of {entry.digest}"))
-                return None
-            return entry
-
-        done = []
-        with ThreadPoolExecutor(self._options.jobs, thread_name_prefix="isthmus-pull") as pool:
-            for number, entry in enumerate(pool.map(pull, entries), start=1):
-                self._progress(number, total, "rehearse")
-                if entry is not None:
-                    done.append(entry)
-        return done
-
-    def _try(self, node: Node, entries: Sequence[LockEntry], before: int, total: int) -> int:
-        """Entry points, each with a network of its own; returns how many started."""
-        prepared = [(entry, self._program(entry.name)) for entry in entries]
-
-        def run(item: tuple[LockEntry, Namespace]) -> str:
-            entry, program = item
-            return node.try_entry_point(entry.name, program, self._resolver, self._options.seconds)
-
-        count = 0
-        with ThreadPoolExecutor(self._options.jobs, thread_name_prefix="isthmus-try") as pool:
-            for number, ((entry, program), why) in enumerate(
-                zip(prepared, pool.map(run, prepared), strict=True), 1
-            ):
-                self._progress(before + number, total, "rehearse")
-                if why:
-                    self._notes.append(f"{entry.name} did not start: {why}")
-                count += not why
-                self._network.remove(program)
-        return count
+        except IsthmusError as error:
+            return last_line(error.message) or "it could not be pulled"
+        if digest and str(entry.digest) not in digest.split():
+            return f"the site has {digest} instead of {entry.digest}"
+        return ""
 
     def _program(self, image: str) -> Namespace:
         program = self._network.program()
@@ -212,9 +252,3 @@ def _for_this_machine(entries: Iterable[LockEntry]) -> tuple[list[LockEntry], li
         fits = not architectures or machine.partition("/")[0] in architectures
         (mine if fits else others).append(entry)
     return mine, others
-
-
-def _last(message: str) -> str:
-    """The last line that says something: containerd repeats the whole way to it before."""
-    lines = [line for line in message.strip().splitlines() if line.strip()]
-    return (lines[-1] if lines else "it could not be pulled").strip()[:500]

@@ -1,0 +1,45 @@
+"""Reads docs/guide.md: the commands, in order, with the side that runs each; and isthmus.yaml. Not a test file."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+GUIDE: Final = Path(__file__).parents[2] / "docs" / "guide.md"
+_BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A line behind a `$ `; one that ends in ` &` keeps running."""
+
+    side: str
+    line: str
+
+    @property
+    def stays(self) -> bool:
+        return self.line.endswith(" &")
+
+
+def commands() -> list[Command]:
+    """All of them. Every block of code must be `console SIDE` or the file, so that no command can hide."""
+    found: list[Command] = []
+    for kind, body in _blocks():
+        if kind == "yaml isthmus.yaml":
+            continue
+        language, _, side = kind.partition(" ")
+        assert (language, side) in (("console", "outside"), ("console", "inside")), kind
+        for line in body.splitlines():
+            assert line.startswith("$ "), f"no command: {line}"
+            found.append(Command(side, line.removeprefix("$ ")))
+    return found
+
+
+def configuration() -> str:
+    """The isthmus.yaml of the text."""
+    (body,) = [body for kind, body in _blocks() if kind == "yaml isthmus.yaml"]
+    return body
+
+
+def _blocks() -> list[tuple[str, str]]:
+    return [(match[1], match[2]) for match in _BLOCK.finditer(GUIDE.read_text(encoding="utf-8"))]
