@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import re
 import ssl
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -75,12 +76,17 @@ def _ask(account: Account, path: str, query: str, context: ssl.SSLContext) -> we
     return web.ask("GET", url, context, address=account.address, headers=headers)
 
 
-def signed_headers(account: Account, method: str, url: str, now: dt.datetime) -> dict[str, str]:
-    """The headers of a request without a body (AWS, "Signature Version 4 signing process")."""
+def signed_headers(
+    account: Account, method: str, url: str, now: dt.datetime, more: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The headers of a request without a body (AWS, "Signature Version 4 signing process").
+
+    `more` are others to send and sign, with names in lower case.
+    """
     parts = urlsplit(url)
     stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
     nothing = hashlib.sha256(b"").hexdigest()
-    headers = {"host": parts.netloc, "x-amz-content-sha256": nothing, "x-amz-date": stamp}
+    headers = {"host": parts.netloc, "x-amz-content-sha256": nothing, "x-amz-date": stamp, **(more or {})}
     names = ";".join(sorted(headers))
     canonical = "\n".join(
         [
