@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from isthmus.errors import IsthmusError, UnreachableError
+from isthmus.oci import Reference
+from isthmus.rehearse import rootless
 from isthmus.rehearse.network import Namespace
 from isthmus.rehearse.programs import Program, output
+from isthmus.rehearse.runtime import FREE, MEMORY, PROCESSES, disk_is_full, last_line, limit_processes
 from isthmus.rehearse.traces import end_containers, run_name
 
-_MEMORY = 1 << 30
 _NAMESPACE = "k8s.io"  # where the CRI plugin keeps its images, so that ctr sees the same
 # What a rehearsal does not need and a machine may not have.
 _DISABLED = (
@@ -27,6 +29,7 @@ _DISABLED = (
     "snapshotter.v1.devmapper",
     "snapshotter.v1.zfs",
 )
+_HAS_SECCOMP = Path("/proc/sys/kernel/seccomp").exists()
 _numbers = itertools.count(1)
 
 
@@ -38,48 +41,69 @@ class Node:
         self._directory = directory
         self._certs = certs
         self._socket = directory / "c.sock"
-        self._crictl = shutil.which("crictl")
+        self._unpacks = rootless.has_many_ids()
+        self._crictl = shutil.which("crictl") if self._unpacks else None
 
     @property
     def client(self) -> str:
-        """Which program asks containerd to pull."""
-        return "crictl" if self._crictl else "ctr"
+        """What a note says."""
+        client = "crictl and the CRI plugin" if self._crictl else "ctr"
+        only = "" if self._unpacks else ", not unpacked: that needs root, or further ids of the user (/etc/subuid)"
+        return f"{client} through the generated hosts.toml{only}"
 
     def pull(self, reference: str, *, timeout: float) -> None:
-        """Pull by the name as the platform writes it, and unpack; raises UnreachableError with the reason."""
+        """As the protocol says."""
         if self._crictl:
             self._crictl_pull(reference, timeout)
             return
-        self._ctr("images", "pull", "--hosts-dir", self._certs, reference, timeout=timeout)
+        pull = ("images", "pull") if self._unpacks else ("content", "fetch")
+        self._ctr(*pull, "--hosts-dir", self._certs, reference, timeout=timeout)
 
     def digest(self, reference: str) -> str:
-        """The digest under which containerd knows the image; nothing where it does not."""
-        lines = self._ctr("images", "list", f"name=={reference}").splitlines()[1:]
+        """As the protocol says."""
+        lines = self._ctr("images", "list", f"name=={self._stored(reference)}").splitlines()[1:]
         return next((word for line in lines for word in line.split() if word.startswith("sha256:")), "")
 
     def try_entry_point(self, reference: str, program: Namespace, resolver: Path, seconds: float) -> str:
-        """Run the image's entry point for a moment in a network of its own; returns why it did not start."""
+        """As the protocol says."""
+        if not self._unpacks:
+            return "without root and without further ids (/etc/subuid, newuidmap) nothing is unpacked"
+        if disk_is_full(self._directory):
+            return f"less than {FREE >> 20} MiB are free where images are unpacked"
         name = f"{run_name()}-{next(_numbers)}"
         mount = f"type=bind,src={resolver},dst=/etc/resolv.conf,options=rbind:ro"
         words: list[str | Path] = ["run", "--detach", "--null-io", "--mount", mount]
         words += [
             "--with-ns",
             f"network:{program.path}",
-            "--memory-limit",
-            str(_MEMORY),
-            "--cgroup",
-            f"/{run_name()}/{name}",
         ]
+        if not rootless.is_inside():  # cgroups are root's
+            words += ["--memory-limit", str(MEMORY), "--cgroup", f"/{run_name()}/{name}"]
+        if _HAS_SECCOMP:
+            words.append("--seccomp")
         try:
-            self._ctr(*words, reference, name, timeout=60)
+            self._ctr(*words, self._stored(reference), name, timeout=60)
         except IsthmusError as error:
             self._remove(name)
-            return error.message.strip().splitlines()[-1][:300] if error.message.strip() else "it does not start"
+            return last_line(error.message)[:300] or "it does not start"
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and self._is_running(name):
+        while time.monotonic() < deadline and self._is_running(name) and not disk_is_full(self._directory):
             time.sleep(0.1)
         self._remove(name)
         return ""
+
+    def discard(self, reference: str) -> None:
+        """As the protocol says."""
+        with contextlib.suppress(IsthmusError):
+            if self._crictl:
+                output(*self.namespace.enter, *self._cri_words(60), "rmi", reference)
+            else:
+                self._ctr("images", "remove", "--sync", reference)
+
+    def _stored(self, reference: str) -> str:
+        """The CRI plugin drops the tag of a name that has a digest as well; ctr keeps both."""
+        parsed = Reference.parse(reference)
+        return f"{parsed.repository}@{parsed.digest}" if self._crictl and parsed.digest else reference
 
     def _is_running(self, name: str) -> bool:
         with contextlib.suppress(IsthmusError):
@@ -100,17 +124,26 @@ class Node:
                 self._ctr(*words)
 
     def _crictl_pull(self, reference: str, timeout: float) -> None:
+        output(*self.namespace.enter, *self._cri_words(timeout), "pull", reference, timeout=timeout + 10)
+
+    def _cri_words(self, timeout: float) -> list[str]:
         assert self._crictl is not None
-        words = [self._crictl, "--timeout", f"{timeout:.0f}s", "--image-endpoint", f"unix://{self._socket}"]
-        output(*self.namespace.enter, *words, "pull", reference, timeout=timeout + 10)
+        endpoint = f"unix://{self._socket}"
+        # Without a file of its own it would take /etc/crictl.yaml, which is another containerd's.
+        config = self._directory / "crictl.yaml"
+        if not config.exists():
+            config.write_text(f"image-endpoint: {endpoint}\nruntime-endpoint: {endpoint}\n", encoding="utf-8")
+        words = [self._crictl, "--config", str(config), "--timeout", f"{timeout:.0f}s"]
+        return [*words, "--image-endpoint", endpoint, "--runtime-endpoint", endpoint]
 
     def _ctr(self, *words: str | Path, timeout: float = 60) -> str:
         return self.namespace.output("ctr", "-a", self._socket, "-n", _NAMESPACE, *words, timeout=timeout)
 
 
 @contextlib.contextmanager
-def running_node(directory: Path, namespace: Namespace, certs: Path) -> Iterator[Node]:
+def running_node(directory: Path, namespace: Namespace, certs: Path, jobs: int = 4) -> Iterator[Node]:
     """Start containerd; at the end nothing of it is left. Raises UnreachableError `program-failed`."""
+    limit_processes(run_name(), jobs * PROCESSES)
     config = directory / "config.toml"
     config.write_text(_config(directory, certs), encoding="utf-8")
     program = Program(["containerd", "--config", config], directory / "containerd.log", namespace.enter)

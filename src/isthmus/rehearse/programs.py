@@ -6,9 +6,11 @@ exact, when the thread that started it ends, so that servers are started from th
 
 import contextlib
 import shutil
+import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -59,7 +61,11 @@ class Program:
         words = [*wrapper, "setpriv", "--pdeathsig", "KILL", *map(str, command)]
         with log.open("wb") as stream:
             self.process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=stdout or stream, stderr=stream
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout or stream,
+                stderr=stream,
+                start_new_session=True,  # Ctrl-C is for us, who then end it in order
             )
 
     def wait_until(self, ready: Callable[[], T | None], seconds: float = 30) -> T:
@@ -89,3 +95,24 @@ class Program:
             self.process.wait()
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end what is inside by KeyboardInterrupt once; while it is cleaned up they are ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def stop(_number: int, _frame: object) -> None:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, stop) for each in signals}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

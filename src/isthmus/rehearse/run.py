@@ -216,7 +216,7 @@ class _World:
         items = [{"name": entry.name, "parts": _parts(entry, self._running)} for entry in entries]
         settings = self._directory / "fetch.json"
         settings.write_text(json.dumps({"items": items}), encoding="utf-8")
-        words = [sys.executable, "-I", "-m", "isthmus.rehearse.fetching", str(settings)]
+        words = [sys.executable, "-P", "-m", "isthmus.rehearse.fetching", str(settings)]
         if self._running.site.ca is not None:
             trust = self._directory / "ca.pem"
             trust.write_bytes(self._running.site.ca)

@@ -13,48 +13,76 @@ import tempfile
 import time
 from pathlib import Path
 
+from isthmus.errors import UnreachableError, UsageError
+from isthmus.rehearse import rootless
 from isthmus.rehearse.programs import output
 
 _PREFIX = "isthmus-rehearsal"
 _NAME = re.compile(rf"{_PREFIX}-(\d+)(-.*)?", re.ASCII)
+_LONGEST = 50
 _CGROUPS = Path("/sys/fs/cgroup")
 _NAMESPACES = Path("/run/netns")
 
 
 def run_name() -> str:
     """What everything of this process begins with."""
-    return f"{_PREFIX}-{os.getpid()}"
+    return f"{_PREFIX}-{os.environ.get(rootless.RUN) or os.getpid()}"
 
 
-def scratch_directory() -> Path:
-    """A new directory with a path short enough for the sockets in it (108 bytes)."""
-    return Path(tempfile.mkdtemp(prefix=f"{run_name()}-"))
+def scratch_directory(parent: Path | None = None) -> Path:
+    """A new directory; raises UsageError where its path is too long for the sockets in it (108 bytes)."""
+    where = (parent or Path(tempfile.gettempdir())).absolute()
+    if len(os.fsencode(where)) > _LONGEST:
+        raise UsageError(
+            "wrong-usage", f"the path of the scratch directory is longer than {_LONGEST} bytes: {where}"
+        )
+    try:
+        return Path(tempfile.mkdtemp(prefix=f"{run_name()}-", dir=where))
+    except OSError as error:
+        raise UsageError(
+            "wrong-usage", f"nothing can be written there: {error.strerror}", where=str(where)
+        ) from error
 
 
-def clean() -> tuple[str, ...]:
-    """Remove what rehearsals left whose processes are gone; returns the names of what was removed."""
-    removed = []
-    for name in _left(_names(_NAMESPACES)):
-        remove_namespace(name)
-        removed.append(name)
-    for name in _left({path.name for path in (*_CGROUPS.glob("*"), *_CGROUPS.glob("*/*"))}):
-        end_containers(name)
-        removed.append(name)
-    temporary = Path(tempfile.gettempdir())
-    for name in _left(_names(temporary)):
-        remove_directory(temporary / name)
-        removed.append(name)
+def clean(scratch: Path | None = None) -> tuple[str, ...]:
+    """Remove what rehearsals left whose processes are gone; returns the names of what was removed.
+
+    `scratch` is where theirs was, if it was not the usual place.
+    """
+    removed: list[str] = []
+    if rootless.is_inside():
+        return ()  # the processes outside cannot be seen from here; it was done before
+    if os.geteuid() == 0:
+        removed += _clean_the_machine()
+    for place in {Path(tempfile.gettempdir()), (scratch or Path(tempfile.gettempdir())).absolute()}:
+        for name in _left(_mine(place)):
+            remove_directory(place / name)
+            removed.append(name)
     return tuple(sorted(removed))
+
+
+def _clean_the_machine() -> list[str]:
+    namespaces = _left(_names(_NAMESPACES))
+    for name in namespaces:
+        remove_namespace(name)
+    groups = _left({path.name for path in (*_CGROUPS.glob("*"), *_CGROUPS.glob("*/*"))})
+    for name in groups:
+        end_containers(name)
+    return [*namespaces, *groups]
 
 
 def remove_namespace(name: str) -> None:
     """Kill what is in a network namespace that a rehearsal made, and delete it."""
     if not (_NAMESPACES / name).exists():
         return
-    for pid in output("ip", "netns", "pids", name).split():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(pid), signal.SIGKILL)
-    output("ip", "netns", "delete", name)
+    try:
+        for pid in output("ip", "netns", "pids", name).split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        output("ip", "netns", "delete", name)
+    except UnreachableError:
+        if (_NAMESPACES / name).exists():  # another rehearsal may clean at the same time
+            raise
 
 
 def remove_directory(directory: Path) -> None:
@@ -68,6 +96,8 @@ def remove_directory(directory: Path) -> None:
             ):
                 os.kill(int(path.parent.name), signal.SIGKILL)
     shutil.rmtree(directory, ignore_errors=True)
+    if directory.exists() and os.geteuid() != 0:
+        rootless.remove(directory)
 
 
 def end_containers(run: str) -> None:
@@ -92,6 +122,15 @@ def end_containers(run: str) -> None:
 def _left(names: set[str]) -> list[str]:
     found = [(name, _NAME.fullmatch(name)) for name in sorted(names)]
     return [name for name, match in found if match and not Path(f"/proc/{match[1]}").exists()]
+
+
+def _mine(directory: Path) -> set[str]:
+    found = set()
+    for name in _names(directory):
+        with contextlib.suppress(OSError):
+            if (directory / name).lstat().st_uid == os.geteuid():
+                found.add(name)
+    return found
 
 
 def _names(directory: Path) -> set[str]:
