@@ -28,6 +28,7 @@ BENCHES = {
     "memory": "peak memory and disk of pull, pack and unpack on one big blob",
     "serve": "blobs and manifests under load beside other registries, plain and with TLS; the start",
     "scan": "5,000 manifests, beside yq, in time, memory and what is found",
+    "check": "5,000 references in a registry, in time and requests",
     "scale": "time and memory to plan a simulated set of 10,000 images and a million blobs",
 }
 """Name → what it measures; the module bench.NAME has `run(options) -> Report` and is imported when it runs."""
