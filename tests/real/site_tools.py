@@ -21,13 +21,17 @@ SECONDS = "ISTHMUS_TEST_BUILD_SECONDS"
 
 @dataclass(frozen=True)
 class ModuleProgram:
-    """A program of a Go module; `replaced` are modules that its own go.mod replaces, with their versions."""
+    """A program of a Go module; `replaced` are modules that its own go.mod replaces, with their versions.
+
+    `experiment` is what of Go it needs that is not on by default.
+    """
 
     name: str
     module: str
     version: str
     package: str
     replaced: tuple[tuple[str, str], ...] = ()
+    experiment: str = ""
 
     @property
     def place(self) -> Path:
@@ -64,6 +68,7 @@ class ModuleProgram:
         (folder / "go.mod").write_text("\n".join(lines) + "\n")
         (folder / "go.sum").unlink(missing_ok=True)
         environment = os.environ | {"GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
+        environment["GOEXPERIMENT"] = self.experiment
         new = self.target.with_suffix(f".{os.getpid()}")
         for command in (
             ["go", "get", "-tool", f"{self.package}@{self.version}"],
@@ -85,7 +90,11 @@ _STAGED = (
 """Kubernetes' own modules, which its go.mod replaces by directories."""
 
 TRIVY = ModuleProgram(
-    "trivy", "github.com/aquasecurity/trivy", "v0.74.0", "github.com/aquasecurity/trivy/cmd/trivy"
+    "trivy",
+    "github.com/aquasecurity/trivy",
+    "v0.74.0",
+    "github.com/aquasecurity/trivy/cmd/trivy",
+    experiment="jsonv2",
 )
 COREDNS = ModuleProgram("coredns", "github.com/coredns/coredns", "v1.12.1", "github.com/coredns/coredns")
 FALCOCTL = ModuleProgram(

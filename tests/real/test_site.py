@@ -19,6 +19,7 @@ from isthmus.site.parts import configure_parts
 from isthmus.site.plan import Site
 from tests.real.netns import ClosedNetwork
 from tests.real.programs import Program, output, require, require_root
+from tests.real.site_tools import COREDNS
 from tests.site.conftest import guide as guide_fixture  # the same site as the golden files
 
 pytestmark = pytest.mark.real
@@ -73,6 +74,7 @@ def test_nftables_takes_the_rules_twice_and_refuses_what_is_not_listed(
 RESOLVERS = {
     "dnsmasq": ["dnsmasq", "--keep-in-foreground", "--port=5399", "-C"],
     "unbound": ["unbound", "-d", "-c"],
+    "coredns": ["-dns.port", "5399", "-conf"],
 }
 
 
@@ -80,10 +82,14 @@ RESOLVERS = {
 def resolver(request: pytest.FixtureRequest, written: Path, tmp_path: Path) -> Iterator[str]:
     """A name server with the written configuration, on loopback and a port of its own instead of the site's."""
     name: str = request.param
-    require(name, "dig")
+    require(*({name, "dig"} - {"coredns"}))
     require_root(name)
-    text = (written / f"dns/{name}.conf").read_text()
-    if name == "dnsmasq":
+    command = [str(COREDNS.binary()), *RESOLVERS[name]] if name == "coredns" else RESOLVERS[name]
+    text = (written / ("dns/Corefile" if name == "coredns" else f"dns/{name}.conf")).read_text()
+    if name == "coredns":
+        text = text.replace("    file zones/", f"    bind 127.0.0.1\n    file {written}/dns/zones/")
+        text = text.replace("    template", "    bind 127.0.0.1\n    template")
+    elif name == "dnsmasq":
         text = text.replace("listen-address=10.65.131.137", "listen-address=127.0.0.1").replace(
             "bind-dynamic", "bind-interfaces"
         )
@@ -93,7 +99,7 @@ def resolver(request: pytest.FixtureRequest, written: Path, tmp_path: Path) -> I
         text += "  access-control: 127.0.0.0/8 allow\nremote-control:\n  control-enable: no\n"
     path = tmp_path / f"{name}.conf"
     path.write_text(text)
-    program = Program([*RESOLVERS[name], str(path)], tmp_path / "log")
+    program = Program([*command, str(path)], tmp_path / "log")
     try:
         program.wait_until(lambda: True if ask("registry.air-gapped.internal", "A")[1] else None)
         yield name
@@ -123,10 +129,10 @@ def test_a_name_server_answers_for_the_site_alone(resolver: str) -> None:
     assert ask("grafana.air-gapped.internal", "A") == ("NOERROR", ["10.65.10.100"])
     assert ask("any.app.air-gapped.internal", "A") == ("NOERROR", ["10.65.20.100"])
     assert ask("thanos.ops.air-gapped.internal", "A") == ("NOERROR", ["10.65.10.100"])
-    if resolver == "unbound":
+    if resolver != "dnsmasq":
         assert ask("any.app.air-gapped.internal", "AAAA") == ("NOERROR", [])
     started = time.monotonic()
-    expected = {"unbound": "SERVFAIL", "dnsmasq": "REFUSED"}[resolver]
+    expected = "REFUSED" if resolver == "dnsmasq" else "SERVFAIL"
     assert ask("registry-1.docker.io", "A") == (expected, [])
     assert time.monotonic() - started < 1.5  # at once: who asks for the Internet must not wait for it
 

@@ -36,6 +36,7 @@ def configure(site: Site) -> Part:
     comments = (
         "group_vars/all of a kubespray inventory. Image names inside are those of the mapping; files keep the",
         "path that they have upstream, below the upstream's host.",
+        *_what_kubespray_leaves_out(site),
     )
     files = [
         OutputFile("kubespray/group_vars/all/isthmus.yml", yaml_text(variables(site), *comments).encode()),
@@ -45,6 +46,21 @@ def configure(site: Site) -> Part:
         text = yaml_text(inventory, "A fragment for an Ansible inventory: the nodes of isthmus.yaml.")
         files.append(OutputFile("kubespray/inventory-fragment.yml", text.encode()))
     return Part(tuple(files), (*_decisions(site), *moved_decision(site, "containerd")))
+
+
+def _what_kubespray_leaves_out(site: Site) -> tuple[str, ...]:
+    """Its hosts.toml.j2 gives `server`, which is asked after a miss, neither a CA nor credentials."""
+    lines: tuple[str, ...] = ()
+    if not site.is_plain and not site.skip_verify and (site.ca is not None or site.ca_path):
+        lines = (
+            "Let the nodes trust the site's CA before (trust/install.sh): its hosts.toml has none for `server`.",
+        )
+    if site.config.site.registry.pull_secret:
+        lines += (
+            "It gives `server` no password either: containerd may say `unauthorized` of what was not carried. Run",
+            "containerd/install.sh and credentials.sh after kubespray for files that say `not found`.",
+        )
+    return lines
 
 
 def variables(site: Site) -> dict[str, Any]:
