@@ -103,7 +103,8 @@ def test_a_sparse_index_is_refused_with_advice_and_one_platform_goes_instead(
             assert skopeo.digest(f"docker://{registry.address}/{words[0]}/{API}") == child
             assert skopeo.digest(f"docker://{registry.address}/{words[0]}/{WEB}") == manifests[WEB].digest
             there = ("check", "--registry", registry.address, "--prefix", words[0])
-            assert isthmus(*there, cwd=tmp_path) == {"present": 2, "missing": [], "stale": []}
+            found = isthmus(*there, cwd=tmp_path)
+            assert (found["present"], found["missing"], found["stale"]) == (2, [], [])
             # Whoever does not know what was done on purpose is told.
             stale = isthmus(*there, "--workspace", "another", cwd=tmp_path, status=3)["stale"]
             assert [finding["name"] for finding in stale] == [API]

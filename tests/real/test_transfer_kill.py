@@ -58,13 +58,19 @@ def wanted_blobs(manifests: dict[str, Manifest]) -> dict[str, int]:
 
 
 def tags_there(registry: DockerRegistry) -> list[Path]:
-    return list((registry.storage / "docker/registry/v2/repositories").glob("**/_manifests/tags/*/current/link"))
+    # Not by glob: the registry removes directories meanwhile.
+    top = registry.storage / "docker/registry/v2/repositories"
+    return [Path(place) for place, _, files in os.walk(top) if place.endswith("/current") and "link" in files]
 
 
 def taken(registry: DockerRegistry) -> set[str]:
     """Blobs that some repository has: content without a link is not there for anybody."""
-    links = (registry.storage / "docker/registry/v2/repositories").glob("**/_layers/sha256/*/link")
-    return {f"sha256:{link.parent.name}" for link in links}
+    top = registry.storage / "docker/registry/v2/repositories"
+    return {
+        f"sha256:{place.rpartition('/')[2]}"
+        for place, _, files in os.walk(top)
+        if "/_layers/sha256/" in place and "link" in files
+    }
 
 
 def settled(registry: DockerRegistry) -> set[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from isthmus.errors import UnreachableError, VerificationError
-from isthmus.registry import connect
+from isthmus.registry import connect, upload, upload_sessions
 from tests.registry.faults import Asked, FaultServer, Reply
 from tests.registry.samples import blob, fill, options, write
 
@@ -165,14 +165,119 @@ def test_a_session_that_the_registry_forgot_is_begun_anew(faults: FaultServer, u
     assert uploads.published == {BLOB.digest: DATA}
 
 
-def test_a_session_with_other_bytes_is_cancelled(faults: FaultServer, uploads: UploadService) -> None:
+def test_what_the_registry_took_of_a_broken_chunk_is_not_sent_again(
+    faults: FaultServer, uploads: UploadService
+) -> None:
+    with connect(faults.address, options(upload_chunk=STEP)) as registry:
+        with registry.write_blob("a", BLOB) as writer:
+            fill(writer, DATA[:STEP])
+        uploads.kept += DATA[STEP : STEP + 1000]
+        with registry.write_blob("a", BLOB) as writer:
+            assert (writer.offset, writer.there) == (STEP, STEP + 1000)
+            fill(writer, DATA[STEP:])
+            writer.commit()
+    assert uploads.published == {BLOB.digest: DATA}
+
+
+def test_other_bytes_in_a_session_are_found_when_it_is_published(
+    faults: FaultServer, uploads: UploadService
+) -> None:
     with connect(faults.address, options(upload_chunk=STEP)) as registry:
         with registry.write_blob("a", BLOB) as writer:
             fill(writer, DATA[:STEP])
         uploads.kept += b"more"
         with registry.write_blob("a", BLOB) as writer:
-            assert writer.offset == 0
-    assert uploads.cancelled == 2
+            fill(writer, DATA[STEP:])
+            with pytest.raises(UnreachableError) as caught:
+                writer.commit()
+        assert caught.value.temporary
+        assert uploads.published == {}
+        write(registry.write_blob("a", BLOB), DATA)
+    assert uploads.published == {BLOB.digest: DATA}
+
+
+@dataclass
+class Log:
+    """An upload log in memory."""
+
+    places: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def find_upload(self, repository: str, digest: str) -> str:
+        return self.places.get((repository, digest), "")
+
+    def keep_upload(self, repository: str, digest: str, location: str) -> None:
+        self.places[repository, digest] = location
+
+    def forget_upload(self, repository: str, digest: str) -> None:
+        self.places.pop((repository, digest), None)
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Log:
+    for module in (upload, upload_sessions):
+        monkeypatch.setattr(module, "LARGE", STEP)
+    return Log()
+
+
+def interrupted(faults: FaultServer, log: Log, sent: int) -> None:
+    """Another process sent so much, and is gone: all that it leaves is the log."""
+    with connect(faults.address, options()) as registry:
+        registry.remember_uploads(log)
+        with registry.write_blob("a", BLOB) as writer:
+            fill(writer, DATA[:sent])
+
+
+@pytest.mark.parametrize("sent", [STEP, 2 * STEP, 2 * STEP + 5000])
+def test_a_later_process_sends_only_the_rest(
+    faults: FaultServer, uploads: UploadService, log: Log, sent: int
+) -> None:
+    interrupted(faults, log, sent)
+    [location] = log.places.values()
+    assert location.startswith(f"http://{faults.address}/v2/up/1?_state=")
+    uploads.kept[:] = DATA[:sent]  # what came of the chunk under way, too
+    with connect(faults.address, options()) as registry:
+        registry.remember_uploads(log)
+        with registry.write_blob("a", BLOB) as writer:
+            assert (writer.offset, writer.there) == (0, sent)
+            faults.requests.clear()
+            fill(writer, DATA)
+            writer.commit()
+    assert uploads.published == {BLOB.digest: DATA}
+    assert sum(len(asked.body) for asked in faults.requests) == len(DATA) - sent
+    assert log.places == {}
+
+
+@pytest.mark.parametrize("trouble", ["forgotten", "other bytes", "another place", "nonsense"])
+def test_a_later_process_begins_anew_where_the_session_is_no_use(
+    faults: FaultServer, uploads: UploadService, log: Log, trouble: str
+) -> None:
+    interrupted(faults, log, STEP)
+    [key] = log.places
+    if trouble == "forgotten":
+        uploads.forget = True
+    elif trouble == "other bytes":
+        uploads.kept[:5] = b"wrong"
+    else:
+        log.places[key] = "http://[" if trouble == "nonsense" else f"http://{faults.address}/v2/other"
+    with connect(faults.address, options()) as registry:
+        registry.remember_uploads(log)
+        if trouble == "other bytes":
+            with pytest.raises(UnreachableError) as caught:
+                write(registry.write_blob("a", BLOB), DATA)
+            assert caught.value.temporary
+            assert uploads.published == {}
+        write(registry.write_blob("a", BLOB), DATA)
+    assert uploads.published == {BLOB.digest: DATA}
+    assert log.places == {}
+
+
+def test_small_blobs_are_not_logged_and_go_in_one_put(
+    faults: FaultServer, uploads: UploadService, log: Log
+) -> None:
+    with connect(faults.address, options()) as registry:
+        registry.remember_uploads(log)
+        write(registry.write_blob("a", blob(DATA[:STEP])), DATA[:STEP])
+    assert _methods(faults) == ["POST", "PUT"]
 
 
 def test_a_session_that_is_lost_meanwhile_is_a_temporary_failure(

@@ -122,6 +122,7 @@ def surveying(run: Run, target: Target, trust_for: str, verify: bool) -> Iterato
     """What is known of the target from former runs, in the workspace's state; saved at the end."""
     seconds = parse_duration(trust_for)
     with Memory(run.workspace / STATE, target.host) as memory:
+        target.registry.remember_uploads(memory)
         yield RegistrySurvey(target.registry, memory, trust_for=seconds, verify=verify)
 
 

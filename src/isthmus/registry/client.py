@@ -12,7 +12,8 @@ from isthmus.registry.endpoint import find_place
 from isthmus.registry.options import ConnectionOptions
 from isthmus.registry.referrers import Referrers
 from isthmus.registry.session import Request, Session
-from isthmus.registry.upload import Upload, Uploads
+from isthmus.registry.upload import Upload
+from isthmus.registry.upload_sessions import UploadLog, Uploads
 
 _OK = frozenset({200})
 
@@ -85,7 +86,11 @@ class Registry:
 
     def write_blob(self, repository: str, blob: Descriptor) -> Upload:
         """A writer that verifies on the way; it goes on at `offset` after an interruption, if options allow."""
-        return self._uploads.write(repository, blob)
+        return Upload(self._session, self._uploads, repository, blob)
+
+    def remember_uploads(self, log: UploadLog) -> None:
+        """From now on keep the sessions of large uploads there, so that a later process can go on with them."""
+        self._uploads.log = log
 
     def delete_blob(self, repository: str, blob: Descriptor) -> None:
         """Remove a blob from a repository."""

@@ -65,4 +65,5 @@ class ConnectionOptions:
     token: str = field(default="", repr=False)
     """A bearer token to be sent as it is, instead of any credentials."""
     upload_chunk: int = 0
-    """Bytes of one PATCH of an upload; 0 sends a blob in one PUT, which cannot be resumed."""
+    """Bytes of one PATCH of an upload; 0 sends a blob in one PUT, which cannot be resumed, unless it is
+    large and `Registry.remember_uploads` was told where to keep its session."""

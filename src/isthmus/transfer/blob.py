@@ -5,6 +5,7 @@ pass. Not here: which blobs (`plan`) and in which order (`engine`).
 """
 
 import threading
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -44,6 +45,13 @@ class BlobCounts(msgspec.Struct):
     bytes: int = 0
     mounted: int = 0
     skipped: int = 0
+
+
+@runtime_checkable
+class _Continued(Protocol):
+    """A writer of which the sink has more than need not be seen again."""
+
+    there: int
 
 
 class BlobMover:
@@ -170,18 +178,20 @@ class BlobMover:
         source, source_repository = origin
         buffer = self._buffer()
         with self._sink.write_blob(repository, blob) as writer:
-            position = start = writer.offset
-            tally.set(position, repository)
+            position = writer.offset
+            # What the sink has already is only read to be verified.
+            start = max(position, writer.there) if isinstance(writer, _Continued) else position
+            tally.set(start, repository)
             if position < blob.size:
                 try:
                     with open_ahead(source, source_repository, blob, position) as reader:
                         while count := reader.readinto(buffer):
                             writer.write(buffer[:count])
                             position += count
-                            tally.set(position, repository)
+                            tally.set(max(position, start), repository)
                             self._stop.check()
                 finally:
-                    self._count(moved=position - start)
+                    self._count(moved=max(position - start, 0))
             writer.commit()
 
     def _buffer(self) -> memoryview:

@@ -1,11 +1,13 @@
-"""`state.sqlite` of a workspace: what former runs completed in which registry.
+"""`state.sqlite` of a workspace: what former runs completed in which registry, and uploads that they left open.
 
 It can be thrown away at any time, which costs requests and nothing else: it says what is worth a question,
 and what it names is asked for before anyone believes it, except within a time that the user chose. A file
-that is damaged, of another version or not writable is replaced, or done without. Not here: the questions
-(`survey`).
+that is damaged, of another version or not writable is replaced, or done without. The place of an open upload
+may carry the registry's leave to write there, so that only the owner can read the file. Not here: the
+questions (`survey`).
 """
 
+import os
 import sqlite3
 import threading
 import time
@@ -19,7 +21,7 @@ import msgspec
 from isthmus.errors import IsthmusError
 from isthmus.oci import Descriptor, Digest
 
-_VERSION = 1
+_VERSION = 2
 _ITEM = """
 CREATE TABLE item (id INTEGER PRIMARY KEY, target TEXT NOT NULL, repository TEXT NOT NULL, tags TEXT NOT NULL,
   digest TEXT NOT NULL, content TEXT NOT NULL, root TEXT NOT NULL, media_type TEXT NOT NULL,
@@ -27,9 +29,15 @@ CREATE TABLE item (id INTEGER PRIMARY KEY, target TEXT NOT NULL, repository TEXT
 _PIECE = """
 CREATE TABLE piece (blob BLOB NOT NULL, item INTEGER NOT NULL REFERENCES item (id) ON DELETE CASCADE,
   PRIMARY KEY (blob, item)) WITHOUT ROWID"""
-_SCHEMA = (_ITEM.strip(), _PIECE.strip(), "CREATE INDEX piece_item ON piece (item)")
+_UPLOAD = """
+CREATE TABLE upload (target TEXT NOT NULL, repository TEXT NOT NULL, digest TEXT NOT NULL, location TEXT NOT NULL,
+  kept REAL NOT NULL, PRIMARY KEY (target, repository, digest)) WITHOUT ROWID"""
+_FIRST_SCHEMA = (_ITEM.strip(), _PIECE.strip(), "CREATE INDEX piece_item ON piece (item)")
+_SCHEMA = (*_FIRST_SCHEMA, _UPLOAD.strip())
 _WAIT = 30.0  # seconds for another process's transaction
 _FORGET_AFTER = 180 * 86400.0
+_UPLOADS_LIVE = 7 * 86400.0  # as long as Distribution keeps them
+_LONGEST_LOCATION = 16 * 1024
 _BATCH = 500  # items that are written at once
 
 Key = tuple[str, str, str, str]
@@ -120,6 +128,33 @@ class Memory:
         with self._lock:
             self._again.append(item)
 
+    def find_upload(self, repository: str, digest: Digest) -> str:
+        """Where an upload that a former run left open goes on, or nothing."""
+        rows = self._all(
+            "SELECT location FROM upload WHERE target = ? AND repository = ? AND digest = ? AND kept > ?",
+            self._target, repository, digest, time.time() - _UPLOADS_LIVE,
+        )  # fmt: skip
+        return str(rows[0][0]) if rows else ""
+
+    def keep_upload(self, repository: str, digest: Digest, location: str) -> None:
+        """Write at once where an upload goes on: the run may be killed at any moment."""
+        if len(location) <= _LONGEST_LOCATION:
+            values = (self._target, repository, digest, location, time.time())
+            self._do("INSERT OR REPLACE INTO upload VALUES (?, ?, ?, ?, ?)", *values)
+
+    def forget_upload(self, repository: str, digest: Digest) -> None:
+        """It is finished or lost."""
+        where = "target = ? AND repository = ? AND digest = ?"
+        self._do(f"DELETE FROM upload WHERE {where}", self._target, repository, digest)  # noqa: S608
+
+    def _do(self, statement: str, *values: object) -> None:
+        with self._lock:
+            try:
+                with self._db as db:
+                    db.execute(statement, values)
+            except sqlite3.Error as error:
+                _warn("%s cannot be written, an interrupted upload will start again: %s", self._path, error)
+
     def save(self) -> None:
         """Write what was noted; where that fails, say so in the log and go on without."""
         with self._lock:
@@ -149,6 +184,7 @@ class Memory:
                 "INSERT OR IGNORE INTO piece VALUES (?, ?)", [(blob, cursor.lastrowid) for blob in blobs]
             )
         db.execute("DELETE FROM item WHERE verified < ?", (now - _FORGET_AFTER,))
+        db.execute("DELETE FROM upload WHERE kept < ?", (now - _UPLOADS_LIVE,))
 
     def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock:
@@ -196,11 +232,15 @@ def _sound(path: Path) -> sqlite3.Connection | None:
     """The file, with its tables made where it is new; None where it holds something else."""
     connection = None
     try:
+        _keep_to_oneself(path)
         connection = _connect(str(path))
         with connection as db:
             db.execute("BEGIN IMMEDIATE")  # another process may be making the same tables
             if _tables(db) == set() and not _version(db):
                 _make_tables(db)
+            elif _version(db) == 1 and _tables(db) == set(_FIRST_SCHEMA):
+                db.execute(_UPLOAD.strip())
+                db.execute(f"PRAGMA user_version = {_VERSION}")
             is_sound = _version(db) == _VERSION and _tables(db) == set(_SCHEMA)
         if is_sound:
             return connection
@@ -212,6 +252,16 @@ def _sound(path: Path) -> sqlite3.Connection | None:
         return None
     connection.close()
     return None
+
+
+def _keep_to_oneself(path: Path) -> None:
+    """Mode 0600, for the file and those that SQLite puts beside it, which take it over; raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
 
 
 def _version(db: sqlite3.Connection) -> object:
