@@ -48,16 +48,39 @@ class Audit:
         """Note a request and how it ended. Raises `io-failed`: what cannot be noted is not done quietly."""
         target: Target | None = request.get(TARGET)
         caller: Caller | None = request.get(CALLER)
+        self.note(
+            request.method,
+            target,
+            request.remote or "",
+            caller.name if caller else "",
+            status,
+            code,
+            seconds,
+            request.query.get("digest", "")[:140],
+        )
+
+    def note(
+        self,
+        method: str,
+        target: Target | None,
+        remote: str,
+        user: str,
+        status: int,
+        code: str = "",
+        seconds: float = 0.0,
+        digest: str = "",
+    ) -> None:
+        """Note one by what is noted of it; `digest` is that of a query. Raises as `write`."""
         line = {
             "time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
-            "from": request.remote or "",
-            "user": caller.name if caller else "",
-            "method": request.method,
-            "action": _ACTIONS.get(request.method, "other"),
+            "from": remote,
+            "user": user,
+            "method": method,
+            "action": _ACTIONS.get(method, "other"),
             "kind": target.kind if target else "",
             "name": target.name if target else "",
             "tag": target.tag if target else "",
-            "digest": (target.digest if target else None) or request.query.get("digest", "")[:140],
+            "digest": (target.digest if target else None) or digest,
             "status": status,
             "result": "done" if status < 400 else code or "failed",
             "seconds": round(seconds, 4),

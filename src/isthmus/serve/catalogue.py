@@ -41,18 +41,29 @@ class Catalogue:
         self._manifests: OrderedDict[Digest, Manifest] = OrderedDict()
         self._manifest_bytes = 0
         self._reading = asyncio.Lock()
+        self._version = 0
+
+    def version(self) -> int | None:
+        """A number that changes with whatever an answer depends on; None where `names` has to look again."""
+        if self.links is not None and self.links.is_stale():
+            return None
+        return self._version if self._mark == self._current_mark() else None
+
+    def _forget_all(self) -> None:
+        self._reaches.clear()
+        self._version += 1
 
     async def names(self) -> Names:
         """The names now; one look at the index file's status where nothing changed."""
         if self.links is not None and self.links.refresh():
-            self._reaches.clear()
+            self._forget_all()
         if self._mark != self._current_mark():
             async with self._reading:
                 mark = self._current_mark()
                 if self._mark != mark:
                     await asyncio.to_thread(self._reload)
                     self._mark = mark
-                    self._reaches.clear()
+                    self._forget_all()
         return self._names
 
     def _reload(self) -> None:
@@ -82,6 +93,7 @@ class Catalogue:
     def forget(self, repository: str) -> None:
         """Look again at what a repository leads to."""
         self._reaches.pop(repository, None)
+        self._version += 1
 
     async def size(self, names: Names, repository: str, digest: Digest) -> int | None:
         """The size in bytes that a blob of a repository must have; None where the repository has no such blob."""

@@ -27,6 +27,7 @@ from isthmus.serve.options import Listen
 from isthmus.serve.parts import PARTS
 from isthmus.serve.places import Opener, place_of
 from isthmus.serve.shared import ALONE, Share
+from isthmus.serve.shortcuts import Shortcuts
 from isthmus.store import Store
 
 STOP_SECONDS = 30.0
@@ -176,13 +177,18 @@ async def _serve(
             state = stack.enter_context(git_state(store))
             root = listen.files_dir or store.path / FILES
             apps.append((create_file_app(apps[0][0][PARTS], root, state, silent), *listen.files))
+        parts = apps[0][0][PARTS]
+        shortcuts = [Shortcuts(parts.catalogue, parts.metrics, parts.audit, silent), None]
         servers = [
-            (await stack.enter_async_context(_running(app, patience)), host, port) for app, host, port in apps
+            (await stack.enter_async_context(_running(app, patience, short)), host, port, short)
+            for (app, host, port), short in zip(apps, shortcuts, strict=False)
         ]
         contexts = [context, None if listen.files_plain else context]
         addresses = [
-            await stack.enter_async_context(listening(server, host, port, tls, silent, shared=share.count > 1))
-            for (server, host, port), tls in zip(servers, contexts, strict=False)
+            await stack.enter_async_context(
+                listening(server, host, port, tls, silent, short, shared=share.count > 1)
+            )
+            for (server, host, port, short), tls in zip(servers, contexts, strict=False)
         ]
         watching = asyncio.create_task(watch_tls(listen, context)) if context is not None else None
         ready(addresses[0], addresses[1] if listen.files is not None else "")
@@ -192,11 +198,14 @@ async def _serve(
 
 
 @asynccontextmanager
-async def _running(app: web.Application, patience: float) -> AsyncIterator[web.Server]:
+async def _running(
+    app: web.Application, patience: float, shortcuts: Shortcuts | None
+) -> AsyncIterator[web.Server]:
     """An application set up; in the end, requests under way have `patience` seconds."""
+    told = {"access_log": _log, "access_log_class": shortcuts.logger()} if shortcuts else {"access_log": None}
     runner = web.AppRunner(
         app,
-        access_log=None,
+        **told,
         read_bufsize=CHUNK,
         max_line_size=MAX_HEADER,
         max_field_size=MAX_HEADER,

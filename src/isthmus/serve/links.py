@@ -55,6 +55,13 @@ class Links:
         for row in self._db.execute("SELECT repository, digest, kind, at FROM links"):
             self._remember(*row)
 
+    def is_stale(self) -> bool:
+        """Whether another worker wrote something that `refresh` has not read yet."""
+        if not self._shared:
+            return False
+        with self._errors():
+            return bool(self._db.execute("PRAGMA data_version").fetchone()[0] != self._version)
+
     def refresh(self) -> bool:
         """Read again where another worker wrote something, and whether that was so."""
         if not self._shared:

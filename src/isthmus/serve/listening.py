@@ -18,6 +18,7 @@ from aiohttp import web
 from isthmus.errors import IsthmusError, UnreachableError, UsageError
 from isthmus.serve.app import WATCH_SECONDS
 from isthmus.serve.options import Listen
+from isthmus.serve.shortcuts import Shortcuts
 
 HEADER_SECONDS = 20.0
 """For a connection's first request to be there with all its headers."""
@@ -37,6 +38,7 @@ async def listening(
     port: int,
     context: ssl.SSLContext | None,
     silent: MutableSet[Any],
+    shortcuts: Shortcuts | None = None,
     *,
     shared: bool = False,
 ) -> AsyncIterator[str]:
@@ -56,7 +58,7 @@ async def listening(
         handler = server()
         silent.add(handler)
         loop.call_later(HEADER_SECONDS, _close_silent, handler, silent)
-        return handler
+        return shortcuts.front(handler) if shortcuts is not None else handler
 
     try:
         opened = await loop.create_server(

@@ -113,11 +113,18 @@ class Metrics:
         target: Target | None = request.get(TARGET)
         kind = target.kind if target else "other"
         method = request.method if request.method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE") else "other"
-        self._requests[method, kind, response.status if response is not None else 499] += 1
-        self._seconds[kind] += int(seconds * 1e6)
+        sent = 0
         if response is not None:
-            self._sent += (response.content_length or 0) if method != "HEAD" and response.status != 304 else 0
-        self._received += request.content.total_bytes if request.body_exists else 0
+            sent = (response.content_length or 0) if method != "HEAD" and response.status != 304 else 0
+        received = request.content.total_bytes if request.body_exists else 0
+        self.add(method, kind, response.status if response is not None else 499, seconds, sent, received)
+
+    def add(self, method: str, kind: str, status: int, seconds: float, sent: int, received: int) -> None:
+        """Count a request by what is counted of it."""
+        self._requests[method, kind, status] += 1
+        self._seconds[kind] += int(seconds * 1e6)
+        self._sent += sent
+        self._received += received
 
     async def text(self) -> str:
         """Everything, in a stable order."""

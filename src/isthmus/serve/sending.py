@@ -14,6 +14,7 @@ from isthmus.oci.content import CHUNK, BlobReader
 from isthmus.serve.answers import RefusedError, error_answer
 from isthmus.serve.opened import Opened, Piece
 from isthmus.serve.ranges import Span, UnsatisfiableRangeError, parse_range
+from isthmus.serve.turns import read_cached, turns
 
 TLS_CHUNK = 256 * 1024
 """Bytes that are read and encrypted at a time; a mebibyte would save a tenth of the CPU time."""
@@ -121,36 +122,34 @@ async def _send_file(transport: asyncio.WriteTransport, pieces: list[Piece]) -> 
 
 
 async def _send_chunks(response: web.StreamResponse, pieces: list[Piece]) -> int:
-    """For TLS: the next chunk is read in a thread while this one is encrypted; how many bytes were sent.
+    """For TLS: read and encrypted in pieces, a few in each turn of the event loop; how many bytes were sent.
 
     asyncio's own way reads 16 KiB at a time, waits for a thread each time, and needs six times the CPU time.
     """
-    steps = [
-        (piece.file.fileno(), min(TLS_CHUNK, piece.count - at), piece.offset + at)
-        for piece in pieces
-        for at in range(0, piece.count, TLS_CHUNK)
-    ]
-    sent = 0
-    reading = _read(*steps[0])
-    for number, (_, count, _) in enumerate(steps):
-        chunk = await reading
-        sent += len(chunk)
-        has_next = len(chunk) == count and number + 1 < len(steps)
-        if has_next:
-            reading = _read(*steps[number + 1])
-        try:
+    sent, mine = 0, turns()
+    for piece in pieces:
+        descriptor, at = piece.file.fileno(), 0
+        while at < piece.count:
+            count = min(TLS_CHUNK, piece.count - at)
+            await mine.wait()
+            chunk = read_cached(descriptor, count, piece.offset + at)
+            if len(chunk) < count:  # not in memory, or not there: a thread waits for the disk
+                chunk = await _read(descriptor, count, piece.offset + at)
             await response.write(chunk)
-        except BaseException:
-            if has_next:
-                await asyncio.wait([reading])  # the file is closed next, and its number may be another's then
-            raise
-        if len(chunk) != count:
-            break
+            at += len(chunk)
+            sent += len(chunk)
+            if len(chunk) != count:
+                return sent
     return sent
 
 
-def _read(descriptor: int, count: int, offset: int) -> asyncio.Future[bytes]:
-    return asyncio.get_running_loop().run_in_executor(None, os.pread, descriptor, count, offset)
+async def _read(descriptor: int, count: int, offset: int) -> bytes:
+    reading = asyncio.get_running_loop().run_in_executor(None, os.pread, descriptor, count, offset)
+    try:
+        return await asyncio.shield(reading)
+    except BaseException:
+        await asyncio.wait([reading])  # the file is closed next, and its number may be another's then
+        raise
 
 
 async def _send_read(response: web.StreamResponse, read: Callable[[int], BlobReader], span: Span) -> int:
