@@ -39,7 +39,9 @@ def _mirror_of(certs: Path, host: str) -> tuple[Registry, str]:
         parts = urlsplit(url)
         if not settings.get("override_path"):
             raise UsageError("invalid-config", "the mirror has no override_path", where=str(path))
-        return connect(parts.netloc, ConnectionOptions()), parts.path.removeprefix("/v2/").strip("/")
+        authority = settings.get("ca")
+        options = ConnectionOptions(ca_file=path.parent / authority if authority else None)
+        return connect(parts.netloc, options), parts.path.removeprefix("/v2/").strip("/")
     raise UsageError("invalid-config", "there is no mirror", where=str(path))
 
 

@@ -1,5 +1,7 @@
 """The demo's platform: what its upstream registry holds and the manifests that ask for it."""
 
+import hashlib
+import json
 import sysconfig
 from pathlib import Path
 
@@ -8,6 +10,7 @@ from isthmus.demo.images import (
     ARM64,
     Layer,
     filler,
+    make_archive,
     make_layer,
     name_it,
     put_artifact,
@@ -68,6 +71,50 @@ spec:
 
 ARTIFACT = "ghcr.io/isthmus-demo/rules:1"
 """Nothing in the manifests names it: an operator knows of it and says so in isthmus.yaml."""
+
+
+FILE_HOST = "files.isthmus-demo.example"
+CHART = "web"
+CONFIG = f"""\
+platform:
+  name: demo
+  architectures: []
+  add:
+    - artifact: {ARTIFACT}
+    - file: https://{FILE_HOST}/plugins/storage-plugin-1.0.0.zip
+      serve: plugins/
+    - file: https://{FILE_HOST}/database/vulnerabilities.db
+      refresh: 7d
+      serve: database/
+    - chart: https://{FILE_HOST}/charts#{CHART}?version=^1
+site:
+  domain: isthmus-demo.internal
+  registry: {{host: registry.isthmus-demo.internal, addresses: [127.0.0.1]}}
+  files: {{host: files.isthmus-demo.internal, address: 127.0.0.1}}
+  dns: {{servers: [127.0.0.1], records: {{ntp.isthmus-demo.internal: [127.0.0.1]}}}}
+  ntp: {{servers: [ntp.isthmus-demo.internal]}}
+  pki: {{permit: [127.0.0.1]}}
+  alerts: {{receivers: [{{name: log, syslog: files.isthmus-demo.internal}}]}}
+"""
+"""The demo's isthmus.yaml."""
+
+
+def publish(directory: Path, edition: int) -> int:
+    """Write what publishers have besides images, as HOST/PATH; how many files. An edition has its own database."""
+    chart = make_archive({f"{CHART}/Chart.yaml": f"apiVersion: v2\nname: {CHART}\nversion: 1.4.2\n".encode()})
+    listed = {"name": CHART, "version": "1.4.2", "urls": [f"{CHART}-1.4.2.tgz"],
+              "digest": hashlib.sha256(chart).hexdigest()}  # fmt: skip
+    files = {
+        "plugins/storage-plugin-1.0.0.zip": filler("plugin", 400_000),
+        "database/vulnerabilities.db": filler(f"database {edition}", 200_000),
+        f"charts/{CHART}-1.4.2.tgz": chart,
+        "charts/index.yaml": json.dumps({"apiVersion": "v1", "entries": {CHART: [listed]}}).encode(),
+    }
+    for path, data in files.items():
+        place = directory / FILE_HOST / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+    return len(files)
 
 
 def fill_upstream(store: Store) -> str:

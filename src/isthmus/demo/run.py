@@ -8,7 +8,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from isthmus.demo.steps import STEPS, Step, World
+from isthmus.demo.steps import STEPS
+from isthmus.demo.world import Step, World
 from isthmus.errors import UsageError
 
 Say = Callable[[str], None]

@@ -27,18 +27,20 @@ def carry_tool(
     cache: Path,
     given: Path | None = None,
     extras: Sequence[str] = EXTRAS,
+    *,
+    fetch: bool = True,
 ) -> CarriedTool:
     """Have Isthmus in the store for these targets, ready to be carried; what is there already is not fetched.
 
-    Wheels come from the directory that is `given`, else through pip into the cache. Raises UnreachableError
-    `no-tool` where they cannot be had, and whatever the store raises.
+    Wheels come from the directory that is `given`, else through pip into the cache; without `fetch`, from the
+    cache alone. Raises UnreachableError `no-tool` where they cannot be had, and whatever the store raises.
     """
     own, wanted = own_wheel(), tuple(sorted(set(targets)))
     if given is None and (held := stored_tool(store, own, wanted)) is not None:
         return held
     if given is not None:
         return store_tool(store, own, given_wheels(own, extras, wanted, given))
-    return store_tool(store, own, cached_wheels(own, extras, wanted, cache))
+    return store_tool(store, own, cached_wheels(own, extras, wanted, cache, fetch=fetch))
 
 
 def held_tool(store: Store, targets: Iterable[Target]) -> CarriedTool | None:

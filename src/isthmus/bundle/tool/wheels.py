@@ -30,10 +30,10 @@ _ROUNDS: Final = 10
 
 
 def cached_wheels(
-    own: OwnWheel, extras: Sequence[str], targets: Iterable[Target], cache: Path
+    own: OwnWheel, extras: Sequence[str], targets: Iterable[Target], cache: Path, *, fetch: bool = True
 ) -> dict[Target, list[Path]]:
     """The wheels for each target, from the cache where they are there. Raises UnreachableError `no-tool`."""
-    return {target: _for_target(own, extras, target, cache) for target in targets}
+    return {target: _for_target(own, extras, target, cache, fetch=fetch) for target in targets}
 
 
 def given_wheels(
@@ -52,11 +52,13 @@ def requirements(own: OwnWheel, extras: Sequence[str], target: Target) -> set[st
     return _requirements(own.metadata, set(extras), target)
 
 
-def _for_target(own: OwnWheel, extras: Sequence[str], target: Target, cache: Path) -> list[Path]:
+def _for_target(own: OwnWheel, extras: Sequence[str], target: Target, cache: Path, *, fetch: bool) -> list[Path]:
     wanted = [*sorted(requirements(own, extras, target)), str(target)]
     place = cache / hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:16]
     if (held := _held(place)) is not None:
         return held
+    if not fetch:
+        raise _unavailable("they are not in the cache")
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix=".fetching-") as scratch:
         whole = Path(scratch) / place.name
