@@ -1,4 +1,4 @@
-"""A simulator of kubectl with a kubelet behind it, since no real kubelet can run here: `rehearse --cluster`."""
+"""A simulator of kubectl with a kubelet behind it, since no real kubelet can run here: `rehearse --cluster`.
 
 It does what kubectl documents for get, create and delete with the options used, over one JSON file, and writes
 the statuses and events that a kubelet writes when an image is pulled and its command does not exist, or is not
