@@ -62,6 +62,6 @@ class GoTool:
 
 HELM = GoTool("helm.sh/helm/v3/cmd/helm", "v3.17.3", "helm")
 CRANE = GoTool("github.com/google/go-containerregistry/cmd/crane", "v0.20.3", "crane")
-ORAS = GoTool("oras.land/oras/cmd/oras", "v1.2.2", "oras")
+ORAS = GoTool("oras.land/oras/cmd/oras", "v1.3.6", "oras")
 REGISTRY_3 = GoTool("github.com/distribution/distribution/v3/cmd/registry", "v3.0.0", "registry")
 ZOT = GoTool("zotregistry.dev/zot/cmd/zot", "v1.4.4-0.20250114181524-5e30fec65c49", "zot")

@@ -182,6 +182,62 @@ def test_collection(store: Store, also: ObjectStorage) -> None:
         assert (also.size(kept.digest), also.size(gone.digest)) == (4000, None)
 
 
+def test_gc_knows_of_it_where_it_is_told(storage: str, tmp_path: Path) -> None:
+    address = storage.replace("PREFIX", "gc")
+    also = open_storage(parse_storage(address))
+    with Store.create(tmp_path / "store", also=also) as store:
+        gone = content.put_blob(store, b"gone" * 1000)
+    time.sleep(1.1)
+
+    def freed(*more: str) -> int:
+        words = [
+            sys.executable,
+            "-m",
+            "isthmus",
+            "gc",
+            "--json",
+            "--grace",
+            "0",
+            "--store",
+            str(tmp_path / "store"),
+        ]
+        done = subprocess.run([*words, *more], check=True, capture_output=True, text=True, timeout=60)
+        return int(json.loads(done.stdout)["blobs"])
+
+    assert freed() == 0
+    assert freed("--blobs", address, "--dry-run") == 1
+    assert also.size(gone.digest) == 4000
+    assert freed("--blobs", address) == 1
+    assert list(also.items()) == []
+
+
+def test_a_slow_storage_keeps_nobody_else_waiting(
+    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listen = Listen(writable=True, blobs=storage.replace("PREFIX", "slow"))
+    with serving(tmp_path / "store", MirrorMap(), listen) as where:
+        client, other = Client(where), Client(where)
+        digest = Digest.of(LARGE)
+        place = client.request("POST", "/v2/team/app/blobs/uploads/").headers["Location"]
+        assert client.request("PUT", f"{place}?digest={digest}", body=LARGE).status == 201
+        before = ObjectStorage.size
+
+        def slow(self: ObjectStorage, digest: Digest, /) -> int | None:
+            time.sleep(2)
+            return before(self, digest)
+
+        monkeypatch.setattr(ObjectStorage, "size", slow)
+        with ThreadPoolExecutor(1) as pool:
+            looking = pool.submit(client.head, f"/v2/team/app/blobs/{digest}")
+            time.sleep(0.2)
+            started = time.monotonic()
+            assert other.get("/v2/").status == 200
+            assert time.monotonic() - started < 1.5
+            assert looking.result().headers["Content-Length"] == str(len(LARGE))
+        client.close()
+        other.close()
+
+
 @pytest.mark.parametrize("redirect", [False, True])
 def test_push_and_pull(storage: str, tmp_path: Path, redirect: bool) -> None:
     address = storage.replace("PREFIX", f"serve-{redirect}")

@@ -98,8 +98,15 @@ class Catalogue:
     async def size(self, names: Names, repository: str, digest: Digest) -> int | None:
         """The size in bytes that a blob of a repository must have; None where the repository has no such blob."""
         if self.links is not None and self.links.has(repository, digest, "blob"):
-            return self.store.blob_size(digest)
+            return await self.held(digest)
         return (await self.reach_of(names, repository, digest)).sizes.get(digest)
+
+    async def held(self, digest: Digest) -> int | None:
+        """Its size in bytes where it is held; only a place besides the directory is asked in a thread."""
+        blobs = self.store.blobs
+        if blobs.also is not None and not os.path.exists(blobs.path(digest)):
+            return await asyncio.to_thread(blobs.also.size, digest)
+        return self.store.blob_size(digest)
 
     async def reach(self, names: Names, repository: str) -> Reach:
         """What the repository leads to."""
@@ -148,7 +155,7 @@ class Catalogue:
             return False
         size = await self.size(names, repository, wanted)
         try:
-            return size is not None and self.store.blob_size(wanted) == size
+            return size is not None and await self.held(wanted) == size
         except IsthmusError:
             return False
 

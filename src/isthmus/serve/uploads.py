@@ -129,7 +129,7 @@ class Uploads:
                 continue
             self._store.protect(digest)
             size = await self._catalogue.size(names, other, digest)
-            if size is not None and self._store.blob_size(digest) == size:
+            if size is not None and await self._catalogue.held(digest) == size:
                 await asyncio.to_thread(self._links.add, repository, digest, "blob")
                 return True
         return False

@@ -95,11 +95,12 @@ class Writer:
         names = await self._catalogue.names()
         for blob in needed_blobs(manifest):
             size = await self._catalogue.size(names, repository, blob.digest)
-            if size is None or self._catalogue.store.blob_size(blob.digest) is None:
+            held = await self._catalogue.held(blob.digest)
+            if size is None or held is None:
                 raise RefusedError(
                     404, "MANIFEST_BLOB_UNKNOWN", f"{blob.digest} was not pushed to this repository"
                 )
-            if self._catalogue.store.blob_size(blob.digest) != blob.size:
+            if held != blob.size:
                 raise RefusedError(400, "SIZE_INVALID", f"{blob.digest} does not have {blob.size} bytes")
 
     async def _delete_manifest(self, _request: web.Request, target: Target, repository: str) -> web.Response:
