@@ -1,6 +1,7 @@
 """kill -9 while many push, and collection beside them: what was acknowledged is there, and whole.
 
-ISTHMUS_SOAK=200x10 has 200 clients push through ten kills; the default is small enough for every run.
+With one process and with two workers, each killed with its parent. ISTHMUS_SOAK=200x10 has 200 clients push
+through ten kills; the default is small enough for every run.
 """
 
 import http.client
@@ -15,6 +16,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from isthmus.oci import Digest
 from isthmus.oci.descriptor import OCI_MANIFEST
 from isthmus.store import Store
@@ -23,12 +26,19 @@ CLIENTS, KILLS = (int(part) for part in os.environ.get("ISTHMUS_SOAK", "24x4").s
 SERVER = (
     "import sys; from pathlib import Path; from isthmus.serve import Listen, serve_forever;"
     "from isthmus.inventory.mapping import MirrorMap;"
-    "serve_forever(Path(sys.argv[1]), MirrorMap(), Listen(writable=True), ready=lambda a, _: print(a, flush=True))"
+    "serve_forever(Path(sys.argv[1]), MirrorMap(), Listen(writable=True, workers=int(sys.argv[2])),"
+    "              ready=lambda a, _: print(a, flush=True))"
 )
 
 
-def start(store: Path) -> tuple[subprocess.Popen[str], str]:
-    process = subprocess.Popen([sys.executable, "-c", SERVER, str(store)], stdout=subprocess.PIPE, text=True)
+def start(store: Path, workers: int) -> tuple[subprocess.Popen[str], str]:
+    """In a group of its own, so that all its processes can be killed at once."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(store), str(workers)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     assert process.stdout is not None
     address = process.stdout.readline().strip()
     assert address
@@ -121,13 +131,14 @@ def check(address: str, done: dict[str, Digest]) -> int:
     return len(seen)
 
 
-def test_killed_while_many_push(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_while_many_push(tmp_path: Path, workers: int) -> None:
     store = tmp_path / "store"
     Store.create(store).close()
     done: dict[str, Digest] = {}
     removed: list[int] = []
     for kill in range(KILLS):
-        process, address = start(store)
+        process, address = start(store, workers)
         check(address, done)
         pushers = Pushers(address)
         threads = [threading.Thread(target=pushers.run, args=(kill * 1000 + n,)) for n in range(CLIENTS)]
@@ -138,7 +149,7 @@ def test_killed_while_many_push(tmp_path: Path) -> None:
         patience = time.monotonic() + 30
         while len(pushers.done) < wanted and time.monotonic() < patience:
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         pushers.stopping.set()
         for thread in threads:
@@ -148,7 +159,7 @@ def test_killed_while_many_push(tmp_path: Path) -> None:
         assert pushers.wrong == []
         done |= pushers.done
     assert len(done) >= KILLS  # something was acknowledged at all
-    process, address = start(store)
+    process, address = start(store, workers)
     assert check(address, done) > KILLS
     process.terminate()
     assert process.wait(timeout=60) == 0
