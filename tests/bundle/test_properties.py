@@ -51,7 +51,13 @@ def test_any_blobs_any_sizes_any_order(layers: list[list[int]], room: int, data:
             if following.records[0].offset:
                 assert volume.size == plan.manifest.volume_size
         assert verify(files).complete
-        order = data.draw(st.permutations(files))
+        # Nothing is lacking where only empty blobs are in the volumes that are not here yet.
+        needed = [
+            path
+            for path, volume in zip(files, plan.manifest.volumes, strict=True)
+            if any(record.length for record in volume.records)
+        ]
+        order = data.draw(st.permutations(needed))
         for path in order[:-1]:
             with pytest.raises(IncompleteError):
                 unpack([path], place / "site")

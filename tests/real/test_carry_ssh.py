@@ -105,7 +105,7 @@ def test_a_cut_link_goes_on_with_what_lacks(site: Site, port: int) -> None:
     moved = received(site.network.site) - before
     assert found["skipped"] >= begun
     assert found["bytes"] == 12_000_000 - found["skipped"]
-    assert moved < found["bytes"] * 1.1 + 200_000
+    assert moved < found["bytes"] * 1.1 + 1_000_000  # what the cut session still had on its way comes again
     assert same(bundle, far)
     print({"cut at": begun, "sent then": found["bytes"], "bytes on the wire then": moved})
 

@@ -51,16 +51,23 @@ def coefficient(row: int, column: int, columns: int) -> int:
 def inverted(matrix: Matrix) -> list[list[int]]:
     """The inverse of a square matrix that has one, as every square part of a Cauchy matrix does."""
     size = len(matrix)
-    rows = [list(row) + [int(i == j) for j in range(size)] for i, row in enumerate(matrix)]
+    rows = [bytes([*row, *(int(i == j) for j in range(size))]) for i, row in enumerate(matrix)]
     for at in range(size):
         pivot = next(i for i in range(at, size) if rows[i][at])
         rows[at], rows[pivot] = rows[pivot], rows[at]
-        factor = inverse(rows[at][at])
-        rows[at] = [times(factor, value) for value in rows[at]]
+        rows[at] = rows[at].translate(_product_table(inverse(rows[at][at])))
         for i in range(size):
             if i != at and (factor := rows[i][at]):
-                rows[i] = [value ^ times(factor, own) for value, own in zip(rows[i], rows[at], strict=True)]
-    return [row[size:] for row in rows]
+                rows[i] = combined((1, factor), (rows[i], rows[at]))
+    return [list(row[size:]) for row in rows]
+
+
+def combined(factors: Sequence[int], rows: Sequence[bytes]) -> bytes:
+    """The sum of rows, which are equally long, each times its factor."""
+    total = 0
+    for factor, row in zip(factors, rows, strict=True):
+        total ^= int.from_bytes(row.translate(_product_table(factor)), "little")
+    return total.to_bytes(len(rows[0]), "little")
 
 
 def multiply(matrix: Matrix, shards: Sequence[memoryview], *, library: bool = True) -> list[memoryview]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from isthmus.bundle.encoding import checksum_table
-from isthmus.bundle.galois import coefficient, inverted, multiply, times
+from isthmus.bundle.galois import coefficient, combined, inverted, multiply
 from isthmus.bundle.layout import Kind
 from isthmus.bundle.parity import Geometry, Piece
 from isthmus.bundle.shards import Shards
@@ -127,13 +127,8 @@ class _Stripe:
         count = len(views)
         good = [column for column in range(count) if column not in set(bad)]
         part = inverted([[coefficient(row, column, count) for column in bad] for row in rows])
-        known = [[coefficient(row, column, count) for column in good] for row in rows]
-        matrix = []
-        for line in part:
-            through = [0] * len(good)
-            for factor, row in zip(line, known, strict=True):
-                through = [a ^ times(factor, b) for a, b in zip(through, row, strict=True)]
-            matrix.append([*line, *through])
+        known = [bytes(coefficient(row, column, count) for column in good) for row in rows]
+        matrix = [[*line, *combined(line, known)] for line in part]
         solved = multiply(matrix, [*parity, *(views[column] for column in good)])
         for column, shard in zip(bad, solved, strict=True):
             views[column][:] = shard

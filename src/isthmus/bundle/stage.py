@@ -32,13 +32,19 @@ class Stage:
         self.manifest = manifest
         self._store = store
         self._buffer = new_buffer()
+        self._seen: set[int] = set()
 
     def has(self, number: int) -> bool:
         """Whether a blob of the manifest is here or in the store."""
-        digest, size = self.manifest.blobs[number]
-        if self._store is not None and self._store.blob_size(digest) == size:
+        if number in self._seen:
             return True
-        return self.staging.have(digest, size)
+        digest, size = self.manifest.blobs[number]
+        found = (self._store is not None and self._store.blob_size(digest) == size) or self.staging.have(
+            digest, size
+        )
+        if found:
+            self._seen.add(number)
+        return found
 
     def lacking(self) -> set[int]:
         """The blobs that are neither here nor in the store; one whose last piece is here is completed first."""
