@@ -31,6 +31,8 @@ BETWEEN: dict[str, Callable[[World], None]] = {
 SAYS = {
     "isthmus rehearse": "pulled",
     "isthmus configure --check": "nothing is open",
+    "isthmus report": "report.html",
+    "isthmus check --upgrade": "trivy-db",
     "isthmus tunnel ssh://gate.air-gapped.internal --socks": "helm-v3.18.4-linux-amd64.tar.gz",
     "grep -A 3 customIndexes": "http://fileserver.air-gapped.internal:8080/falcoctl/index.yaml",
     "grep -A 2 additionalPlugins": "http://fileserver.air-gapped.internal:8080/",
@@ -88,7 +90,7 @@ def test_the_text_has_the_whole_journey() -> None:
     programs = {command.line.split()[1] for command in found if command.line.startswith("isthmus ")}
     assert programs >= {
         "init", "scan", "lock", "pull", "status", "rehearse", "keys", "pack", "approve", "send", "verify",
-        "unpack", "pki", "push", "check", "serve", "configure", "tunnel", "receipt", "refresh", "cross",
+        "unpack", "pki", "push", "check", "serve", "configure", "tunnel", "receipt", "refresh", "report", "cross",
     }  # fmt: skip
     assert {command.side for command in found} == {"outside", "inside"}
     assert Command("outside", "isthmus lock") in found

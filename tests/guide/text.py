@@ -11,10 +11,16 @@ _BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 @dataclass(frozen=True)
 class Command:
-    """A line behind a `$ `; one that ends in ` &` keeps running."""
+    """A line behind a `$ `; one that ends in ` &` keeps running. `# ends with N` says another status than 0."""
 
     side: str
     line: str
+
+    @property
+    def status(self) -> int:
+        """The exit status that the text promises."""
+        found = re.search(r" # ends with (\d)\b", self.line)
+        return int(found[1]) if found else 0
 
     @property
     def stays(self) -> bool:

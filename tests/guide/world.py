@@ -120,7 +120,7 @@ class World:
             capture_output=True, text=True, timeout=170, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         said = f"{done.stdout}\n{done.stderr}"
-        assert done.returncode == 0, (
+        assert done.returncode == command.status, (
             f"{command.side}$ {command.line}\nended with {done.returncode}\n{said[-6000:]}"
         )
         return said
