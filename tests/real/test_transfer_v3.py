@@ -13,9 +13,12 @@ import pytest
 from isthmus.inventory.lock import Lock, LockEntry, write_lock
 from isthmus.registry import ConnectionOptions, connect
 from tests.real import docker_registry, programs
+from tests.real.conftest import Upstream
+from tests.real.containerd import Containerd
 from tests.real.docker_registry import DockerRegistry
+from tests.real.netns import ClosedNetwork
 from tests.real.skopeo import Skopeo
-from tests.real.test_transfer import isthmus
+from tests.real.test_transfer import ISTHMUS, isthmus
 from tests.transfer.images import API, SHARED, WEB, fill
 
 MODULE, VERSION = "github.com/distribution/distribution/v3/cmd/registry", "v3.0.0"
@@ -83,3 +86,35 @@ def test_pushed_mirrored_and_pulled_back_digest_for_digest(
     finally:
         other.stop()
     assert (tmp_path / "back/blobs/sha256" / manifests[API].digest.hex).exists()
+
+
+@pytest.mark.root
+def test_containerd_pulls_back_what_was_pushed_digest_for_digest(
+    tmp_path: Path,
+    program: tuple[str, ...],
+    upstream: Upstream,
+    network_namespace: ClosedNetwork,
+    containerd_in_namespace: Containerd,
+) -> None:
+    images = upstream.generation("v1")
+    (tmp_path / "list.txt").write_text("\n".join(image.reference for image in images))
+    isthmus("lock", "images:list.txt", *upstream.options, cwd=tmp_path)
+    isthmus("pull", "--store", "store", *upstream.options, cwd=tmp_path)
+    site = network_namespace.site
+    third = docker_registry.start(tmp_path / "third", program=program, host=site.address, wrapper=site.enter)
+    try:
+        push = ("push", "--store", tmp_path / "store", "--to", third.address, "--plain-http")
+        site.output(*ISTHMUS, *push, "--workspace", tmp_path / "workspace")
+        for image in images:
+            host = image.name.partition("/")[0]
+            place = tmp_path / "hosts" / host
+            place.mkdir(parents=True, exist_ok=True)
+            url = f"{third.url}/v2/mirror/{host}"
+            access = f'[host."{url}"]\ncapabilities = ["pull", "resolve"]\noverride_path = true\n'
+            (place / "hosts.toml").write_text(access)
+            assert containerd_in_namespace.pull(image.reference, tmp_path / "hosts") == image.digest
+        busybox = next(image for image in images if image.name == "docker.io/library/busybox")
+        said = containerd_in_namespace.run(busybox.reference, ["/bin/sh", "-c", "echo version 3"])
+        assert said == "version 3\n"
+    finally:
+        third.stop()
