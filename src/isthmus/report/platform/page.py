@@ -1,5 +1,6 @@
 """The page of a platform's report: one file, nothing loaded, no script. Not here: its template."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from isthmus.report.platform.model import Crossing, Needed, Open, PlatformReport
 from isthmus.report.platform.opened import RULES
 
 _SHOWN_CROSSINGS = 24
+_DIGEST = re.compile(r"(sha(?:256|512):[0-9a-f]{12})[0-9a-f]{20,}", re.ASCII)
 
 
 def platform_page(report: PlatformReport) -> str:
@@ -25,11 +27,17 @@ def platform_page(report: PlatformReport) -> str:
         changed=[item for item in report.needed if item.change in ("new", "changed")],
         open_by_rule=_by_rule(report.open),
         rules=RULES,
+        brief=_brief,
         shown=_last(report.crossings),
         undecided=[row for row in report.rehearsal.egress if not row.decision] if report.rehearsal else [],
         stale=[row for row in report.perishables if row.stale],
         share=100 * report.present / len(report.needed) if report.needed else 0,
     )
+
+
+def _brief(text: str) -> str:
+    """With digests as people compare them; the other forms have them whole."""
+    return _DIGEST.sub(lambda match: f"{match[1]}…", text)
 
 
 def _is_attachment(item: Needed) -> bool:
