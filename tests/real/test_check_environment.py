@@ -35,7 +35,7 @@ site:
   domain: site.test
   registry: {host: registry.site.test, addresses: [10.213.0.1]}
   files: {host: files.site.test, port: 8443, address: 10.213.0.1, scheme: https}
-  dns: {servers: [10.213.0.1], records: {ntp.site.test: [10.213.0.1], dex.site.test: [10.213.0.1]}}
+  dns: {servers: [10.213.0.1], records: {ntp.site.test: [10.213.0.1]}}
   ntp: {servers: [ntp.site.test]}
   identity: {issuer: "https://dex.site.test:5556/dex", addresses: [10.213.0.1]}
   object_storage: {endpoint: "http://s3.site.test:8333", addresses: [10.213.0.1], auth: "env:TEST_S3"}
@@ -198,6 +198,7 @@ def test_a_site_that_keeps_its_side_and_what_is_said_when_it_does_not(
     outcomes = {what: {each["outcome"] for each in each_of} for what, each_of in found.items()}
     assert outcomes == {
         "ntp": {"pass"},
+        "policies": {"pass"},
         "dns": {"pass"},
         "dns-outside": {"pass"},
         "trust-os": {"pass"},
@@ -256,6 +257,38 @@ def test_a_name_server_that_asks_outside_is_found(place: Path, network_namespace
     assert outside["isthmus-probe.example"]["answer"] == "REFUSED"
     inside = {each["asked"].rpartition(" ")[2]: each for each in found["dns"]}
     assert inside["registry.site.test"]["answer"] == "10.213.0.9, and not 10.213.0.1"
+
+
+def test_a_check_sees_the_certificates_that_are_really_shown(
+    site: dict[str, Program], place: Path, network_namespace: ClosedNetwork
+) -> None:
+    del site
+    node = network_namespace.node
+    (node.files / "resolv.conf").write_text("nameserver 10.213.0.1\n")
+
+    def check(*more: str) -> dict[str, Any]:
+        command = [*node.enter, str(ISTHMUS), "check", "--json", "-q", "--ca", f"{place}/pki/ca.pem", *more]
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 3, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    found = check("--junit", "check.xml")
+    assert [each["why"] for each in found["missing"]] == ["it is not there"]
+    seen = {(each["what"], each["where"]): each for each in found["certificates"]}
+    shown = seen["registry", "registry.site.test:443"]
+    assert (
+        seen["file server", "files.site.test:8443"]["until"] == shown["until"] == seen["pki", "registry"]["until"]
+    )
+    assert "files.site.test" in shown["names"]
+    assert 363 < shown["days"] <= 365
+    assert found["ending"] == []
+    assert 'testsuite name="certificates" tests="6" failures="0"' in (place / "check.xml").read_text()
+    assert {each["name"].partition(" ")[0] for each in check("--within", "400d")["ending"]} == {
+        "registry",
+        "file",
+        "pki",
+    }
 
 
 def test_a_login_by_ssh(site: dict[str, Program], place: Path, network_namespace: ClosedNetwork) -> None:

@@ -98,15 +98,14 @@ def certificates(
 
 
 def _is_loopback(where: str) -> bool:
-    host = where.rpartition(":")[0].strip("[]")
-    return host in ("localhost", "::1") or host.startswith("127.")
+    return _is_local(where.rpartition(":")[0].strip("[]"))
 
 
 def contract_of(site: "Site", upload: str) -> "Contract":
     """The site's side of the contract, from isthmus.yaml."""
     from isthmus.check.environment import Contract
     from isthmus.check.environment.services import Service
-    from isthmus.site.addresses import server
+    from isthmus.site.addresses import server, servers
     from isthmus.site.dns.records import records
 
     section = site.config.site
@@ -129,7 +128,12 @@ def contract_of(site: "Site", upload: str) -> "Contract":
         account=_account(site),
         receivers=tuple(_receiver(receiver) for receiver in section.alerts.receivers),
         ca=site.ca.decode("ascii", "replace") if site.ca else "",
+        policies={each.name: each.networks for each in servers(site) if each.name and not _is_local(each.name)},
     )
+
+
+def _is_local(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def site_here(run: Run, registry: SiteRegistry | None, ca: Path | None) -> "Site":

@@ -21,8 +21,8 @@ Receiver = receivers.Receiver
 class Contract(msgspec.Struct, frozen=True):
     """The site's side. Names map to the addresses that they must have; a port follows an address as in `host:53`.
 
-    `ca` is the site's CA (PEM), `ca_needed` whether servers show certificates by it. `upload` is
-    `ssh://[user@]host[:port]`, or only a host whose port 22 is looked at.
+    `ca` is the site's CA (PEM). `upload` is `ssh://[user@]host[:port]`, or only a host whose port 22 is looked at.
+    `policies` has the networks (CIDR) that NetworkPolicies and the firewall are written with, by server.
     """
 
     names: Mapping[str, tuple[str, ...]] = {}
@@ -37,6 +37,7 @@ class Contract(msgspec.Struct, frozen=True):
     account: Account | None = None
     receivers: tuple[Receiver, ...] = ()
     ca: str = ""
+    policies: Mapping[str, tuple[str, ...]] = {}
 
 
 def probes(contract: Contract) -> tuple[Question, ...]:
@@ -60,6 +61,8 @@ def _time(contract: Contract) -> Iterator[Question]:
 
 
 def _names(contract: Contract) -> Iterator[Question]:
+    for name, networks in sorted(contract.policies.items()):
+        yield naming.policy_question(contract.name_servers, name, networks)
     if not contract.name_servers:
         yield skipped("dns", "the site's name servers", "isthmus.yaml names none", "site.dns.servers")
         return

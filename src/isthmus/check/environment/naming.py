@@ -1,6 +1,7 @@
 """Questions about time and names: that both come from the site, and that nothing else is answered."""
 
 import ipaddress
+import socket
 from collections.abc import Mapping
 from typing import Final
 
@@ -70,6 +71,45 @@ def outside_question(server: str, name: str) -> Question:
         return "pass", answer.code, ""
 
     return Question("dns-outside", f"{server}: {name}", ask)
+
+
+def policy_question(servers: tuple[str, ...], name: str, networks: tuple[str, ...]) -> Question:
+    """Whether the networks that policies are written with cover the addresses that a name really has."""
+
+    def ask() -> tuple[Outcome, str, str]:
+        if not networks:
+            return (
+                "fail",
+                "policies cannot name it: it has no address in isthmus.yaml",
+                "isthmus configure says where",
+            )
+        covered = [ipaddress.ip_network(text) for text in networks]
+        found = {ipaddress.ip_address(text) for text in _addresses(servers, name)}
+        outside = sorted(str(address) for address in found if not any(address in network for network in covered))
+        if outside:
+            return (
+                "fail",
+                f"{', '.join(outside)} is not in {', '.join(networks)}",
+                "isthmus configure writes them anew",
+            )
+        if not found:
+            return "fail", "it has no address that could be covered", "isthmus configure --only dns"
+        return "pass", f"{', '.join(sorted(map(str, found)))} in {', '.join(networks)}", ""
+
+    return Question("policies", f"{name}: covered by NetworkPolicies and firewall", ask)
+
+
+def _addresses(servers: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """What a name stands for inside, by the first name server; an address stands for itself."""
+    try:
+        return (str(ipaddress.ip_address(name)),)
+    except ValueError:
+        pass
+    if servers:
+        host, port = split(servers[0], 53)
+        return tuple(text for kind in ("A", "AAAA") for text in dns.ask(host, name, kind, port=port).addresses)
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return tuple(str(address[0]).partition("%")[0] for *_, address in found)
 
 
 def split(server: str, usual: int) -> tuple[str, int]:
