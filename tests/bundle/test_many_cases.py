@@ -125,8 +125,8 @@ def within(sample: Sample, chance: random.Random) -> Fate:
             room = sample.rows - count(sample, stripe, fate.lost, set())
             fate.bad |= set(chance.sample(there, chance.randint(0, min(room, len(there)))))
         # One volume must say what all of them hold; the others may be damaged anywhere but where they are known
-        # by, as long as each stripe has a cell left to say that what follows is right.
-        if not fate.renamed and all(cells_left(sample, fate)):
+        # by. Where a stripe has no cell left either, only the digests of blobs say that what follows is right.
+        if not fate.renamed:
             given = [volume for volume in volumes if volume not in fate.lost]
             for volume in chance.sample(given, chance.randrange(len(given))):
                 fate.flips += [(volume, sample.structure(volume, chance), 1 << chance.randrange(8))]
@@ -157,14 +157,6 @@ def too_many_flips(sample: Sample, chance: random.Random) -> Fate | None:
             fate.bad |= set(chance.sample(there, chance.randint(sample.rows + 1, len(there))))
     spoil(sample, fate, chance)
     return fate if beyond(sample, fate) else None
-
-
-def cells_left(sample: Sample, fate: Fate) -> Iterator[bool]:
-    """For each stripe, whether a parity cell is left."""
-    assert sample.geometry
-    for stripe in range(sample.geometry.parity.stripes):
-        cells = [(stripe, len(sample.geometry.columns) + row) for row in range(sample.rows)]
-        yield any(key not in fate.bad and sample.symbols[key][0] not in fate.lost for key in cells)
 
 
 def count(sample: Sample, stripe: int, lost: set[int], bad: set[tuple[int, int]]) -> int:
@@ -205,6 +197,23 @@ def flipped_blobs(sample: Sample, fate: Fate) -> set[int]:
         )
         if record.kind == Kind.BLOB and start <= place < start + length
     }
+
+
+def past_repair(sample: Sample, fate: Fate) -> Fate:
+    """Those flips alone that are in data symbols of stripes with more bad symbols than rows."""
+    assert sample.geometry
+    bad = {
+        key
+        for key in fate.bad
+        if key[1] < len(sample.geometry.columns) and count(sample, key[0], set(), fate.bad) > sample.rows
+    }
+    places = {
+        (sample.symbols[key][0], place)
+        for key in bad
+        for start, length in sample.symbols[key][1]
+        for place in range(start, start + length)
+    }
+    return Fate(flips=[flip for flip in fate.flips if flip[:2] in places])
 
 
 def spoil(sample: Sample, fate: Fate, chance: random.Random) -> None:
@@ -255,9 +264,11 @@ def run_case(number: int, place: Path) -> None:
         expected = {v: manifest.affected_by_volume(v) for v in fate.lost if manifest.affected_by_volume(v)}
         assert {item["volume"]: item["references"] for item in missing.value.items} == expected
     else:
-        expected_names = manifest.affected(flipped_blobs(sample, fate))
+        damaged_names = manifest.affected(flipped_blobs(sample, fate))
+        expected_names = manifest.affected(flipped_blobs(sample, past_repair(sample, fate)))
         found = verify(files)
-        assert (found.complete, found.repairable, found.references) == (False, False, expected_names)
+        assert (found.complete, found.repairable, found.references) == (False, False, damaged_names)
+        assert found.lost == expected_names
         with pytest.raises(VerificationError) as damaged:
             unpack(files, site)
         assert {name for item in damaged.value.items for name in item["references"]} == set(expected_names)

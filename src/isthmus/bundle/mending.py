@@ -12,6 +12,7 @@ from isthmus.bundle.medium import new_buffer, open_regular
 from isthmus.bundle.parity import Geometry, Piece, geometry_of
 from isthmus.bundle.problems import Problem
 from isthmus.bundle.repair import Ranges, repair
+from isthmus.bundle.salvage import salvage
 from isthmus.bundle.shards import Shards, paths_by_volume, read_at
 from isthmus.bundle.stage import Stage
 from isthmus.bundle.volume import Contents, Volume, payload
@@ -31,6 +32,8 @@ def mend(contents: Contents, volumes: Iterable[Volume], problems: Iterable[Probl
     runs = _Runs(stage, geometry, wanted)
     try:
         repair(shards, wanted, runs.write)
+        runs.close()
+        salvage(stage, shards, Staged(stage))
     finally:
         shards.close()
         runs.close()
@@ -98,7 +101,7 @@ class _Runs:
         known, end, writer = self._open.get(column, (-1, 0, None))
         if writer is None or known != blob or writer.offset != offset:
             if writer is not None:
-                writer.__exit__(None, None, None)
+                _end(writer)
             end = run_end
             writer = self._stage.staging.write_at(*self._stage.manifest.blobs[blob], offset, end - offset)
             self._open[column] = (blob, end, writer)
@@ -110,7 +113,14 @@ class _Runs:
             del self._open[column]
 
     def close(self) -> None:
-        """Close what is open; runs that did not come to their end are forgotten."""
+        """Close what is open; of runs that did not come to their end, what there is counts."""
         for _, _, writer in self._open.values():
-            writer.__exit__(None, None, None)
+            _end(writer)
         self._open.clear()
+
+
+def _end(writer: SegmentWriter) -> None:
+    """Every byte written was right, as its stripe's checksums say: keep them, even if more should have come."""
+    with writer:
+        writer.cut()
+        writer.commit()

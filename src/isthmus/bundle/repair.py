@@ -28,15 +28,16 @@ class Outcome:
 def repair(shards: Shards, wanted: Mapping[int, Ranges], write: Write | None) -> Outcome:
     """Find or rebuild every shard that has anything of the wanted ranges of blobs, and give it to `write`.
 
-    Where it is plain from the files that are there that too much is lost, nothing is read.
+    Where it is plain from the files that are there that too much is lost, nothing is read, and all counts as lost.
     """
     geometry, outcome = shards.geometry, Outcome()
     by_stripe = _wanted_columns(geometry, wanted)
     rows_there = shards.rows_there()
     nowhere = sum(1 << column for column in range(len(geometry.columns)) if not shards.could_have(column))
-    for stripe, columns in by_stripe.items():
+    for columns in by_stripe.values():
         if (columns & nowhere).bit_count() > rows_there:
-            outcome.lost |= _blobs(geometry, stripe, _numbers(columns))
+            outcome.lost |= set(wanted)
+            break
     if not outcome.lost:
         for stripe in sorted(by_stripe):
             _Stripe(shards, stripe, _numbers(by_stripe[stripe]), outcome).run(write)

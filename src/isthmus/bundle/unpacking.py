@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -166,6 +166,8 @@ def _finish(
     lacking = stage.lacking()
     if manifest.parity is not None and not lacking:
         damaged = [problem for problem in damaged if problem.code != "damaged-volume"]  # that has been rebuilt
+    elif manifest.parity is not None:
+        damaged = [_narrowed(problem, manifest.affected(lacking)) for problem in damaged]
     error = error_for(damaged, _still_needed(given, manifest, lacking))
     if error is not None:
         raise error
@@ -192,6 +194,11 @@ def _finish(
     record_bundle(store_path, _received(result, manifest))
     shutil.rmtree(place, ignore_errors=True)
     return result
+
+
+def _narrowed(problem: Problem, lost: Sequence[str]) -> Problem:
+    """The problem with the references alone that parity does not make whole."""
+    return replace(problem, references=tuple(name for name in problem.references if name in lost))
 
 
 def _received(result: UnpackResult, manifest: BundleManifest) -> ReceivedBundle:

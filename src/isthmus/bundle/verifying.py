@@ -27,6 +27,8 @@ class Verification:
     `complete` says that nothing is damaged and no more than parity is missing; `repairable` that parity makes up
     for all that is damaged or missing.
 
+    `lost` are those of `references` that parity does not rebuild either.
+
     `signed_by` is the given key that verified, `claimed_by` whose signatures are there, verified or not.
     """
 
@@ -38,6 +40,7 @@ class Verification:
     signed_by: str | None
     claimed_by: tuple[str, ...]
     references: tuple[str, ...]
+    lost: tuple[str, ...] = ()
 
     def error(self) -> IsthmusError | None:
         """The error that this amounts to: status 4 for damage, 3 for missing volumes alone, None if complete."""
@@ -56,10 +59,10 @@ def verify(
     given = gather(paths, public_keys)
     damaged, blobs = _read_all(given, progress)
     damaged = [*given.problems, *damaged]
-    repairable = _repairable(given, damaged, blobs)
+    lost = _lost(given, damaged, blobs)
     if given.contents:
         damaged += check_beside((volume.path for volume in given.in_order), given.contents.manifest)
-    return _result(given, damaged, repairable)
+    return _result(given, damaged, lost)
 
 
 def verify_stream(
@@ -78,20 +81,21 @@ def verify_stream(
     def take(source: Readable, record: Record) -> None:
         read_record(source, record, spans, buffer, meter)
 
-    return _result(*read_stream(file, first, public_keys, known, take), repairable=False)
+    return _result(*read_stream(file, first, public_keys, known, take), None)
 
 
-def _repairable(given: VolumeSet, damaged: Sequence[Problem], blobs: set[int]) -> bool:
-    """Whether parity makes up for these blobs, and for what volumes hold that are not here intact."""
+def _lost(given: VolumeSet, damaged: Sequence[Problem], blobs: set[int]) -> set[int] | None:
+    """Which of these blobs, and of those in volumes that are not here intact, are past repair; None if none can."""
     from isthmus.bundle.parity import geometry_of
     from isthmus.bundle.repair import repair
+    from isthmus.bundle.salvage import proven
     from isthmus.bundle.shards import Shards, paths_by_volume
 
     geometry = geometry_of(given.contents.manifest) if given.contents else None
     if not (damaged or given.missing) or any(problem.code != "damaged-volume" for problem in damaged):
-        return False
+        return None
     if given.contents is None or geometry is None:
-        return False
+        return None
     manifest = given.contents.manifest
     wanted = {number: [(0, manifest.blobs[number].size)] for number in blobs}
     for number in range(1, geometry.parity.volumes + 1):
@@ -99,25 +103,27 @@ def _repairable(given: VolumeSet, damaged: Sequence[Problem], blobs: set[int]) -
             wanted.setdefault(record.blob, []).append((record.offset, record.offset + record.length))
     shards = Shards(given.contents, geometry, paths_by_volume(given.contents, given.in_order, damaged), None)
     try:
-        return not repair(shards, wanted, None).lost
+        return {number for number in repair(shards, wanted, None).lost if not proven(shards, number)}
     finally:
         shards.close()
 
 
-def _result(given: VolumeSet, damaged: list[Problem], repairable: bool) -> Verification:
+def _result(given: VolumeSet, damaged: list[Problem], lost: set[int] | None) -> Verification:
     parity = given.contents.manifest.parity if given.contents else None
     needed = [missing for missing in given.missing if not parity or missing.volume <= parity.volumes]
     names = {name for problem in damaged for name in problem.references}
     names.update(name for volume in given.missing for name in volume.references)
+    references = tuple(sorted(names))
     return Verification(
         bundle=given.in_order[0].bundle if given.volumes else None,
         complete=not damaged and not needed,
         missing=tuple(given.missing),
         damaged=tuple(damaged),
-        repairable=repairable,
+        repairable=lost is not None and not lost,
         signed_by=given.signed_by,
         claimed_by=given.claimed_by,
-        references=tuple(sorted(names)),
+        references=references,
+        lost=references if lost is None or not given.contents else given.contents.manifest.affected(lost),
     )
 
 

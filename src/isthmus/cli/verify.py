@@ -59,6 +59,7 @@ def command(
         "signed_by": found.signed_by,
         "claimed_by": found.claimed_by,
         "references": found.references,
+        "lost": found.lost,
         "approvals": approvals.listed,
         "not_approved_by": approvals.lacking,
     }
@@ -101,6 +102,9 @@ def _show(found: Verification, approvals: Approvals) -> None:
         _list(volume.references)
     if found.repairable:
         click.secho("parity makes up for all of that: unpack will rebuild it", fg="green")
+    elif found.lost and found.lost != found.references:
+        click.secho("parity makes up for some of it; these are lost:", fg="red")
+        _list(found.lost)
     if found.complete:
         click.secho("complete", fg="green")
 

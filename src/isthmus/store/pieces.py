@@ -166,6 +166,10 @@ class SegmentWriter:
             self._chain.verifier.update(chunk)
         self.offset = at
 
+    def cut(self) -> None:
+        """Let the piece end where the bytes that were written do."""
+        self._end = self.offset
+
     def commit(self) -> None:
         """Say that the piece is right. Raises VerificationError `size-mismatch` where it is too short."""
         if self.offset != self._end:
