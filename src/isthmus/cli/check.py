@@ -5,22 +5,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from isthmus.check import CheckResult, Finding, check, check_store
+from isthmus.check import CheckResult, Finding, check_store
+from isthmus.cli.asking import Where
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options, parse_duration
-from isthmus.cli.connecting import connection_options, host_options, trust_options
-from isthmus.cli.siting import SiteRegistry, site_options, site_registry
-from isthmus.cli.targets import stand_ins
+from isthmus.cli.connecting import trust_options
+from isthmus.cli.siting import site_options
 from isthmus.errors import UnreachableError, UsageError
-from isthmus.inventory.lock import Lock, LockEntry, read_lock
-from isthmus.oci import Descriptor
-from isthmus.registry import connect
+from isthmus.inventory.lock import Lock, read_lock
 from isthmus.store import Store
 
 if TYPE_CHECKING:
     from isthmus.check.certificates import CertificateLife
-    from isthmus.check.upgrade import Held
     from isthmus.inventory.model import Ref
-    from isthmus.registry import ConnectionOptions, Registry
 
 
 @click.command("check")
@@ -105,11 +101,15 @@ def command(
       isthmus check --upgrade next.lock --receipt site.receipt
       isthmus check --environment --upload ssh://carrier@files.site.internal
     """
-    where = _Where(run, registry, mapping, prefix, jobs, ca, insecure, plain_http)
+    where = Where(run, registry, mapping, prefix, jobs, ca, insecure, plain_http)
     if environment:
-        return _environment(where, upload)
+        from isthmus.cli.probing import probe
+
+        return probe(where, upload)
     if new_lock is not None:
-        return _upgrade(where, new_lock, store, receipt, contents)
+        from isthmus.cli.upgrading import say_what_to_carry
+
+        return say_what_to_carry(where, new_lock, store, receipt, contents)
     if receipt is not None or contents is not None:
         raise UsageError("wrong-usage", "--receipt and --contents go with --upgrade")
     if inventory is not None:
@@ -123,50 +123,8 @@ def command(
     return _lock(where, lock, result, files, store, within, junit, deep=deep)
 
 
-class _Where:
-    """The site's registry, by the options, and how it is reached."""
-
-    def __init__(
-        self,
-        run: Run,
-        registry: str | None,
-        mapping: str | None,
-        prefix: str | None,
-        jobs: int,
-        ca: Path | None,
-        insecure: bool,
-        plain_http: bool,
-    ) -> None:
-        self.run, self.given, self.jobs, self.ca = run, registry, max(jobs, 8), ca
-        self._mapping, self._prefix = mapping, prefix
-        self._insecure, self._plain_http = insecure, plain_http
-
-    def site(self) -> SiteRegistry:
-        """Raises UsageError where no registry is known."""
-        return site_registry(self.run.config(), self.given, self._mapping, self._prefix)
-
-    def options(self, site: SiteRegistry | None) -> "ConnectionOptions":
-        """How anything of the site is reached."""
-        trusted = self.ca or (Path(site.ca) if site and site.ca else None)
-        is_plain = self._plain_http or bool(site and site.url.startswith("http://"))
-        return connection_options(trusted, self._insecure, is_plain, self.jobs)
-
-    def connect(self, site: SiteRegistry) -> "Registry":
-        """The registry itself, as isthmus.yaml says of its host."""
-        return connect(site.host, host_options(self.options(site), self.run.config(), site.host))
-
-    def check(self, lock: Lock, *, blobs: bool = False, deep: bool = False) -> CheckResult:
-        """Every reference of a lock, through the mapping."""
-        site = self.site()
-        with self.connect(site) as target, self.run.progress("check", "items"):
-            known = stand_ins(self.run, site.host)
-            return check(
-                lock.references, target, site.mapping, self.jobs, deep=blobs, rehash=deep, stand_ins=known
-            )
-
-
 def _lock(
-    where: _Where,
+    where: Where,
     lock: Lock,
     result: CheckResult,
     files: str | None,
@@ -201,7 +159,9 @@ def _lock(
     days = parse_duration(within) / 86400
     ending = [finding for each in lives if (finding := each.finding(days))]
     suites["certificates"] = ([f"{each.what} {each.where}" for each in lives], ending)
-    document |= {"missing": sorted(missing), "stale": sorted(stale), "certificates": lives, "ending": ending}
+    document |= {"missing": sorted(missing), "stale": sorted(stale)}
+    if lives:
+        document |= {"certificates": lives, "ending": ending}
     _write_junit(junit, suites)
 
     def show() -> None:
@@ -229,7 +189,7 @@ def _show_lives(lives: "tuple[CertificateLife, ...]") -> None:
         click.echo(f"{many}; the first to end is {first.what} {first.where}, in {first.days:.0f} d")
 
 
-def _inventory(where: _Where, path: Path, store: Path | None, junit: Path | None) -> int:
+def _inventory(where: Where, path: Path, store: Path | None, junit: Path | None) -> int:
     from isthmus.check.named import check_names, check_names_in_store
     from isthmus.cli.checking import read_inventory
     from isthmus.inventory.settle import to_lock
@@ -253,91 +213,6 @@ def _inventory(where: _Where, path: Path, store: Path | None, junit: Path | None
 
     where.run.emit({"present": result.present, "missing": result.missing, "stale": ()}, show)
     return 3 if result.missing else 0
-
-
-def _upgrade(where: _Where, path: Path, store: Path | None, receipt: Path | None, contents: Path | None) -> int:
-    from contextlib import ExitStack
-
-    from isthmus.check.upgrade import Held, check_receipt, held_by_receipt, upgrade
-    from isthmus.cli.output import human_size
-
-    entries = read_lock(path).references
-    with ExitStack() as stack:
-        at = contents or where.run.store_path
-        known = stack.enter_context(Store.open(at)) if contents or at.is_dir() else None
-        held: Held
-        if receipt is not None:
-            from isthmus.bundle.receipt import read_receipt
-
-            said = read_receipt(receipt)
-            there, held = check_receipt(entries, said), held_by_receipt(said)
-        elif store is not None:
-            site_store = stack.enter_context(Store.open(store))
-            there = check_store(entries, site_store)
-            held = lambda _, part: site_store.blob_size(part.digest) is not None  # noqa: E731
-        else:
-            site = where.site()
-            target = stack.enter_context(where.connect(site))
-            there = check(entries, target, site.mapping, where.jobs, deep=True)
-            held = _held_by(target, site)
-        result = upgrade(entries, there, held, known)
-
-    def show() -> None:
-        for each in result.carry:
-            click.echo(f"carry: {each.name} ({'' if each.exact else 'at most '}{human_size(each.bytes)})")
-        amount = f"{'' if result.exact else 'at most '}{human_size(result.bytes)}"
-        click.echo(
-            f"{len(result.carry)} of {len(entries)} references must be carried first, {amount}"
-            if result.carry
-            else f"all {len(entries)} references are there"
-        )
-
-    where.run.emit(result, show)
-    return 3 if result.carry else 0
-
-
-def _held_by(target: "Registry", site: SiteRegistry) -> "Held":
-    from isthmus.check.locked import reference_of
-
-    def held(entry: LockEntry, part: Descriptor) -> bool:
-        reference = reference_of(entry)
-        if reference is None:
-            return False
-        repository = site.mapping.repository(reference)
-        if part.is_manifest:
-            return target.has_manifest(repository, part.digest)
-        return target.has_blob(repository, part)
-
-    return held
-
-
-def _environment(where: _Where, upload: str) -> int:
-    from isthmus.check.environment import probes, run
-    from isthmus.cli.checking import contract_of, site_here
-
-    config = where.run.config()
-    known = where.site() if where.given or (config and config.site.registry.host) else None
-    if config is None and known is None:
-        hint = "isthmus.yaml says what the site has; isthmus init writes one"
-        raise UsageError("wrong-usage", "there is no isthmus.yaml, and no --registry", hint=hint)
-    site = site_here(where.run, known, where.ca)
-    found = run(probes(contract_of(site, upload)))
-    failed = [each for each in found if each.outcome == "fail"]
-
-    def show() -> None:
-        colours = {"pass": "green", "fail": "red", "skip": "yellow"}
-        for each in found:
-            mark = click.style(each.outcome, fg=colours[each.outcome])
-            click.echo(f"{mark}  {each.what:<16}  {each.asked}: {each.answer}")
-            if each.outcome == "fail" and each.hint:
-                click.echo(f"      {'':<16}  {each.hint}")
-        skipped = sum(each.outcome == "skip" for each in found)
-        passed = len(found) - len(failed) - skipped
-        click.echo(f"{passed} as it has to be, {len(failed)} not, {skipped} not asked")
-
-    document = {"passed": sum(each.outcome == "pass" for each in found), "failed": len(failed), "probes": found}
-    where.run.emit(document, show)
-    return 3 if failed else 0
 
 
 def _write_junit(path: Path | None, suites: dict[str, tuple[list[str], list[Finding]]]) -> None:
