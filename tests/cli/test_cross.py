@@ -121,6 +121,22 @@ def test_where_both_sides_are_reached_the_site_is_filled_and_checked(place: Plac
         assert (status, document["steps"][0]["document"]["present"]) == (0, 1)
 
 
+def test_open_decisions_fail_and_are_checked_all_the_same(place: Place, tmp_path: Path) -> None:
+    with Store.create(tmp_path / "site"):
+        pass
+    with serving(tmp_path / "site", MirrorMap(), Listen(writable=True)) as site:
+        place.write(site, mirror=True)
+        config = json.loads((place.directory / "isthmus.yaml").read_text())
+        config["site"] |= {"domain": "site.internal", "ntp": {"servers": ["ntp.site.internal"]}}
+        (place.directory / "isthmus.yaml").write_text(json.dumps(config))
+        status, document = place.run("cross", "--skip", "pack")
+        ended = {step["step"]: step["status"] for step in document["steps"]}
+        assert (status, ended["mirror"], ended["configure"], ended["check"]) == (3, 0, 3, 0)
+        configured = next(step["document"] for step in document["steps"] if step["step"] == "configure")
+        assert configured["decisions"]
+        assert (place.directory / "site" / "containerd" / "certs.d" / "docker.io" / "hosts.toml").exists()
+
+
 def test_the_status_is_that_of_the_first_step_that_fails(place: Place) -> None:
     place.write()
     (place.directory / "images.txt").write_text("a:1\nabsent:9\n")

@@ -14,6 +14,7 @@ from isthmus.cli.main import COMMANDS, cli, run
 from isthmus.cli.output import human_size
 from isthmus.cli.targets import split_target
 from isthmus.errors import CODES, UsageError
+from isthmus.inventory.config_file import parse_config
 
 
 def outcome(*arguments: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -87,6 +88,17 @@ def test_what_cannot_be_read_is_listed_and_fails(tmp_path: Path) -> None:
     assert done.returncode == 3
     document = json.loads(done.stdout)
     assert "bad.yaml" in json.dumps(document["unresolved"])
+
+
+@pytest.mark.parametrize("preset", ["generic", "ck8s"])
+def test_presets_hold_as_they_are_and_with_all_examples_taken(tmp_path: Path, preset: str) -> None:
+    assert run(["init", "--preset", preset, str(tmp_path)]) == 0
+    text = (tmp_path / "isthmus.yaml").read_text()
+    as_it_is = parse_config(text.encode())
+    with_examples = parse_config("".join(line.removeprefix("#-") for line in text.splitlines(True)).encode())
+    assert as_it_is.site.clusters == {}
+    assert with_examples.site.clusters
+    assert with_examples.cross.to.startswith("ssh://")
 
 
 def test_a_fault_of_ours_leaves_a_traceback_in_a_file(

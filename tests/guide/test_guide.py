@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from isthmus.errors import UnreachableError
-from tests.guide.text import Command, commands
+from isthmus.inventory.config_file import parse_config
+from tests.guide.text import Command, commands, configuration, fragments
 from tests.guide.world import World
 from tests.real.netns import closed_network
 from tests.real.programs import require, require_root
@@ -94,3 +95,5 @@ def test_the_text_has_the_whole_journey() -> None:
     }  # fmt: skip
     assert {command.side for command in found} == {"outside", "inside"}
     assert Command("outside", "isthmus lock") in found
+    for text in (configuration(), *fragments()):
+        parse_config(text.encode())

@@ -28,10 +28,10 @@ class Command:
 
 
 def commands() -> list[Command]:
-    """All of them. Every block of code must be `console SIDE` or the file, so that no command can hide."""
+    """All of them. Every block of code must be `console SIDE` or of isthmus.yaml, so that no command can hide."""
     found: list[Command] = []
     for kind, body in _blocks():
-        if kind == "yaml isthmus.yaml":
+        if kind in ("yaml isthmus.yaml", "yaml"):
             continue
         language, _, side = kind.partition(" ")
         assert (language, side) in (("console", "outside"), ("console", "inside")), kind
@@ -45,6 +45,11 @@ def configuration() -> str:
     """The isthmus.yaml of the text."""
     (body,) = [body for kind, body in _blocks() if kind == "yaml isthmus.yaml"]
     return body
+
+
+def fragments() -> list[str]:
+    """What else the text says that isthmus.yaml may have."""
+    return [body for kind, body in _blocks() if kind == "yaml"]
 
 
 def _blocks() -> list[tuple[str, str]]:
