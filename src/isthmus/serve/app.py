@@ -60,7 +60,7 @@ def create_app(
     misses = Misses(share)
     users = Users(listen.auth) if listen.auth else None
     audit = Audit(listen.audit) if listen.audit else None
-    links = open_links(store.path, writable=listen.writable, shared=share.count > 1)
+    links = open_links(store.path, writable=listen.writable, worker=share.number if share.count > 1 else None)
     try:
         catalogue = Catalogue(store, mapping, links)
     except IsthmusError:

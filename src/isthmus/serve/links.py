@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from isthmus.errors import UnreachableError, UsageError
 from isthmus.oci import Digest
+from isthmus.serve.shared import LINKED
 from isthmus.store import files
 
 FILE = "serve.sqlite"
@@ -33,14 +34,14 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS links (
 class Links:
     """Opened with `open_links`. Raises `io-failed` where the file cannot be read or written.
 
-    Where it is `shared`, other workers of this server write it too, and `refresh` looks for what they did.
+    With the `worker`'s number, other workers of this server write it too, and `refresh` looks for what they did.
     """
 
-    def __init__(self, path: Path, *, writable: bool, shared: bool = False) -> None:
+    def __init__(self, path: Path, *, writable: bool, worker: int | None = None) -> None:
         self._path = path
-        self._shared = shared
-        self._version = 0
-        self._held = _hold(path.with_name(f"{path.name}.lock")) if writable and not shared else -1
+        self._worker = worker
+        self._seen = b""
+        self._held = _hold(path.with_name(f"{path.name}.lock")) if writable and worker is None else -1
         self._lock = threading.Lock()
         self._links: dict[Kind, dict[str, dict[Digest, float]]] = {"blob": {}, "manifest": {}, "hidden": {}}
         with self._errors():
@@ -52,29 +53,31 @@ class Links:
             self._read()
 
     def _read(self) -> None:
+        found: dict[Kind, dict[str, dict[Digest, float]]] = {"blob": {}, "manifest": {}, "hidden": {}}
         for row in self._db.execute("SELECT repository, digest, kind, at FROM links"):
-            self._remember(*row)
+            _remember(found, *row)
+        self._links = found  # at once: readers on other threads go through it without a lock
 
     def is_stale(self) -> bool:
-        """Whether another worker wrote something that `refresh` has not read yet."""
-        if not self._shared:
-            return False
-        with self._errors():
-            return bool(self._db.execute("PRAGMA data_version").fetchone()[0] != self._version)
+        """Whether another worker wrote something that `refresh` has not read yet. Does not ask the database.
+
+        Asking it beside a thread that writes by the same connection would have that fail as busy, at once.
+        """
+        return self._worker is not None and self._seen != LINKED.others(self._worker)
 
     def refresh(self) -> bool:
         """Read again where another worker wrote something, and whether that was so."""
-        if not self._shared:
+        if self._worker is None or not self.is_stale():
             return False
-        with self._errors():
-            version = self._db.execute("PRAGMA data_version").fetchone()[0]
-            if version == self._version:
-                return False
-            with self._lock:
-                self._version = version
-                self._links = {"blob": {}, "manifest": {}, "hidden": {}}
-                self._read()
+        with self._lock, self._errors():
+            self._seen = LINKED.others(self._worker)
+            self._read()
         return True
+
+    def _written(self) -> None:
+        """Tell the other workers, before anybody is answered."""
+        if self._worker is not None:
+            LINKED.add(self._worker)
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         where = f"file:{quote(str(self._path))}?mode={mode}"
@@ -88,14 +91,6 @@ class Links:
             db.close()
             db = self._connect("ro&immutable=1")  # a medium that cannot be written to, even for a lock
         return db
-
-    def _remember(self, repository: str, digest: str, kind: str, at: float) -> None:
-        try:
-            for known in self._links:
-                if kind == known:
-                    self._links[known].setdefault(repository, {})[Digest(digest)] = at
-        except UsageError:
-            return  # nobody of ours wrote that
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -142,6 +137,7 @@ class Links:
             self._db.execute("INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?)", (repository, digest, kind, now))
             # Replaced as a whole: readers on other threads go through it without a lock.
             self._links[kind][repository] = {**self._links[kind].get(repository, {}), digest: now}
+            self._written()
 
     def remove(self, repository: str, digests: Iterable[Digest], kind: Kind) -> None:
         """Forget some."""
@@ -153,6 +149,7 @@ class Links:
             self._db.executemany("DELETE FROM links WHERE repository = ? AND digest = ? AND kind = ?", rows)
             found = self._links[kind].get(repository, {})
             self._links[kind][repository] = {digest: at for digest, at in found.items() if digest not in gone}
+            self._written()
 
     def expire(self, before: float) -> None:
         """Forget blobs and manifests noted before a time; what is hidden stays so."""
@@ -165,6 +162,18 @@ class Links:
                     for repository, found in self._links[kind].items()
                     if (kept := {digest: at for digest, at in found.items() if at >= before})
                 }
+            self._written()
+
+
+def _remember(
+    links: dict[Kind, dict[str, dict[Digest, float]]], repository: str, digest: str, kind: str, at: float
+) -> None:
+    try:
+        for known, found in links.items():
+            if kind == known:
+                found.setdefault(repository, {})[Digest(digest)] = at
+    except UsageError:
+        return  # nobody of ours wrote that
 
 
 def _hold(path: Path) -> int:
@@ -186,9 +195,9 @@ def holding(store: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def open_links(store: Path, *, writable: bool, shared: bool = False) -> Links | None:
+def open_links(store: Path, *, writable: bool, worker: int | None = None) -> Links | None:
     """Those of a store; None where it is only read and has none. Raises UsageError `store-busy`."""
     path = store / FILE
     if not writable and not os.path.exists(path):
         return None
-    return Links(path, writable=writable, shared=shared and writable)
+    return Links(path, writable=writable, worker=worker if writable else None)

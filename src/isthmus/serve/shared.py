@@ -15,6 +15,7 @@ from pathlib import Path
 
 _SECRET = secrets.token_bytes(32)
 _SLOTS, _TAG = 8192, 16
+MAX_WORKERS = 256
 
 
 def derived_key(purpose: str) -> bytes:
@@ -41,6 +42,25 @@ class SharedMarks:
         digest = hashlib.sha256(text.encode()).digest()
         return int.from_bytes(digest[:4]) % _SLOTS * _TAG, digest[-_TAG:]
 
+
+class SharedCounts:
+    """A counter of each worker, which only that one moves and all see: whether the others did something."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, MAX_WORKERS * 8)
+
+    def add(self, number: int) -> None:
+        """Worker `number` did something, which others find from now on."""
+        at = number * 8
+        self._memory[at : at + 8] = (int.from_bytes(self._memory[at : at + 8]) + 1).to_bytes(8)
+
+    def others(self, number: int) -> bytes:
+        """Something that is another whenever others than worker `number` did something."""
+        return self._memory[: number * 8] + self._memory[number * 8 + 8 :]
+
+
+LINKED = SharedCounts()
+"""What was noted in `serve.sqlite`."""
 
 ENDED = SharedMarks()
 """Sessions of the console whose owners have logged out, by their keys."""
