@@ -27,6 +27,7 @@ BENCHES = {
     "parity": "parity with the library and in Python alone, from a store on disk",
     "memory": "peak memory and disk of pull, pack and unpack on one big blob",
     "serve": "blobs and manifests under load beside other registries, plain and with TLS; the start",
+    "soak": "memory of serve under load for --minutes: flat, or it fails",
     "scan": "5,000 manifests, beside yq, in time, memory and what is found",
     "check": "5,000 references in a registry, in time and requests",
     "scale": "time and memory to plan a simulated set of 10,000 images and a million blobs",
@@ -45,7 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHES)}")
     size = given.size or (GIB // 4 if given.small else 4 * GIB)
-    options = Options(given.runs, "small" if given.small else "full", size, tuple(given.peer), _sayer())
+    options = Options(
+        given.runs, "small" if given.small else "full", size, tuple(given.peer), _sayer(), given.minutes
+    )
     failed = 0
     for name in given.what or BENCHES:
         try:
@@ -84,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("what", nargs="*", metavar="WHAT", help="which benchmarks; all where none is named")
     parser.add_argument("--runs", type=_positive, default=5, help="rounds that count, after one that does not (5)")
     parser.add_argument("--small", action="store_true", help="the small set of images and a blob of 256 MiB")
+    parser.add_argument("--minutes", type=float, default=2.0, help="of soak (2); 30 is what it is to hold for")
     parser.add_argument("--size", type=_size, help="size of the big blob: 4GiB, 512MiB or bytes")
     parser.add_argument("--peer", action="append", default=[], help="compare with this tool only; repeatable")
     parser.add_argument("--precedence", action="store_true", help="on a shared machine: go first (root)")

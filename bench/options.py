@@ -8,10 +8,14 @@ from bench.images.table import Mode
 
 @dataclass(frozen=True)
 class Options:
-    """`size` is that of the big blob, in bytes; `peers` names those to compare with, all where it is empty."""
+    """`size` is that of the big blob, in bytes; `peers` names those to compare with, all where it is empty.
+
+    `minutes` are those of `soak`.
+    """
 
     runs: int
     mode: Mode
     size: int
     peers: tuple[str, ...]
     say: Callable[[str], None]
+    minutes: float = 2.0

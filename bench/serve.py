@@ -20,23 +20,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import serve_peers
+from bench import peers, serve_goals, serve_peers
 from bench.measure import Cost, Costs, MeasureError
 from bench.options import Options
 from bench.report import Report, Table
+from bench.serve_goals import LIMIT, OURS
 from bench.serve_peers import Content, Server
 from isthmus.store import Store
 from tests.real import go_tools
 from tests.real.docker_registry import Tls
 
 LOAD = Path(__file__).with_name("serve_load.py")
-OURS, LIMIT = "isthmus", "nginx"
 CONNECTIONS = (1, 8, 64)
 RATE = 5000
 """Manifests asked for in a second, all in all, in the full run."""
 
-MEMORY = 200 * 1024 * 1024
-START_SECONDS = 2.0
+RUNS = 3
+"""At most so many runs of each load."""
+
 GIB = 1024**3
 
 Make = Callable[[Content, Path, Tls | None], AbstractContextManager[Server]]
@@ -50,32 +51,34 @@ class Plan:
     size: int
     rate: int
     stored: int
+    runs: int = RUNS
 
 
 def run(options: Options) -> Report:
     """Measure. Raises MeasureError where a server or its load fails."""
     small = options.mode == "small"
-    plan = Plan(8, 4 * 1024**2, 500, 5_000) if small else Plan(64, 16 * 1024**2, RATE, 100_000)
+    runs = min(options.runs, RUNS)  # there are 24 loads a run
+    plan = Plan(8, 4 * 1024**2, 500, 5_000, runs) if small else Plan(64, 16 * 1024**2, RATE, 100_000, runs)
     contenders = _contenders(options)
     costs: Costs = {}
     with tempfile.TemporaryDirectory(prefix="isthmus-bench-serve-") as name:
         place = Path(name)
         content = serve_peers.make_content(place, plan.blobs, plan.size, 32)
-        for tls in (None, _certificate(place)):
+        for tls in (None, certificate(place)):
             for who, make in contenders.items():
                 options.say(f"{who}{', TLS' if tls else ''}")
                 home = place / f"{who}{'-tls' if tls else ''}"
                 home.mkdir()
                 with make(content, home, tls) as server:
+                    load(server, tls, 8, plan)  # does not count
                     for count in CONNECTIONS:
-                        _load(server, tls, 1, plan)  # does not count
-                        for _ in range(options.runs):
+                        for _ in range(plan.runs):
                             scenario = f"{count} connections{', TLS' if tls else ''}"
-                            cost = _load(server, tls, count, plan)
+                            cost = load(server, tls, count, plan)
                             costs.setdefault(scenario, {}).setdefault(who, []).append(cost)
                 shutil.rmtree(home)
-        costs["start"] = {OURS: [_start(place / "many", plan.stored) for _ in range(options.runs)]}
-    return _report(options, plan, costs)
+        costs["start"] = {OURS: [_start(place / "many", plan.stored) for _ in range(plan.runs)]}
+    return _report(plan, costs)
 
 
 def _contenders(options: Options) -> dict[str, Make]:
@@ -90,7 +93,8 @@ def _contenders(options: Options) -> dict[str, Make]:
     return {name: make for name, make in found.items() if not options.peers or name in wanted}
 
 
-def _certificate(place: Path) -> Tls:
+def certificate(place: Path) -> Tls:
+    """For 127.0.0.1; the file of the certificate ends with its CA."""
     import trustme
 
     authority = trustme.CA()
@@ -101,13 +105,13 @@ def _certificate(place: Path) -> Tls:
     return Tls(place / "tls.pem", place / "tls.key")
 
 
-def _load(server: Server, tls: Tls | None, count: int, plan: Plan) -> Cost:
+def load(server: Server, tls: Tls | None, count: int, plan: Plan) -> Cost:
     """All blobs once over so many connections, with manifests beside; `facts` has what came of it."""
     common = {"host": server.host, "port": server.port, "ca": str(tls.certificate) if tls else ""}
     paths = list(server.blobs) * max(1, count // len(server.blobs))
-    before = _cpu(server.pid)
+    before = cpu(server.pid)
     asking = [sys.executable, "-I", "-S", str(LOAD)]
-    with _memory(server.pid) as peak:
+    with memory(server.pid) as peak:
         job = {
             "kind": "manifests",
             "threads": 8,
@@ -127,7 +131,7 @@ def _load(server: Server, tls: Tls | None, count: int, plan: Plan) -> Cost:
         out = beside.stdout.read() if beside.stdout else b""
         if beside.wait(60):
             raise MeasureError("the load of manifests failed")
-    used = _cpu(server.pid) - before
+    used = cpu(server.pid) - before
     asked = json.loads(out)
     late = sorted(one for result in asked["results"] for one in result["seconds"])
     errors = [text for result in (*asked["results"], *loads["results"]) for text in result["errors"]]
@@ -151,37 +155,44 @@ def _result(done: "subprocess.CompletedProcess[bytes]") -> dict[str, Any]:
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def _tree(pid: int) -> list[int]:
+def tree(pid: int) -> list[int]:
+    """A process and all below it."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return []
-    return [pid, *(one for child in children for one in _tree(int(child)))]
+    return [pid, *(one for child in children for one in tree(int(child)))]
 
 
-def _cpu(pid: int) -> float:
+def cpu(pid: int) -> float:
+    """Seconds of CPU time that a process and those below it had so far."""
     total = 0
-    for one in _tree(pid):
+    for one in tree(pid):
         fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
         total += int(fields[11]) + int(fields[12])
     return total / os.sysconf("SC_CLK_TCK")
 
 
+def held(pid: int) -> int:
+    """Bytes of memory of a process and those below it; what they share counts once."""
+    total = 0
+    for one in tree(pid):
+        try:
+            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return total
+
+
 @contextmanager
-def _memory(pid: int) -> Iterator[Callable[[], int]]:
+def memory(pid: int) -> Iterator[Callable[[], int]]:
     """The most that all processes of a server had at once, without what they share."""
     most, stop = [0], threading.Event()
 
     def watch() -> None:
         while not stop.wait(0.2):
-            total = 0
-            for one in _tree(pid):
-                try:
-                    lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
-                except OSError:
-                    continue
-                total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-            most[0] = max(most[0], total)
+            most[0] = max(most[0], held(pid))
 
     watching = threading.Thread(target=watch)
     watching.start()
@@ -204,11 +215,11 @@ def _start(store: Path, count: int) -> Cost:
     with serve_peers.isthmus(Content(store, (), ()), store.parent, None) as server:
         with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/readyz", timeout=30) as answer:
             answer.read()
-        return Cost(time.perf_counter() - began, _cpu(server.pid), 0.0, 0, {"blobs": count})
+        return Cost(time.perf_counter() - began, cpu(server.pid), 0.0, 0, {"blobs": count})
 
 
-def _report(options: Options, plan: Plan, costs: Costs) -> Report:
-    rows, missed = [], []
+def _report(plan: Plan, costs: Costs) -> Report:
+    rows = []
     for scenario, by_name in costs.items():
         if scenario == "start":
             continue
@@ -220,37 +231,13 @@ def _report(options: Options, plan: Plan, costs: Costs) -> Report:
                 f"{facts['manifests_per_second']:.0f}", f"{facts['p50'] * 1000:.1f}", f"{facts['p99'] * 1000:.1f}",
                 f"{peak / 1024**2:.0f}",
             ])  # fmt: skip
-        missed += _goals(scenario, by_name)
     start = statistics.median(cost.wall for cost in costs["start"][OURS])
-    failures = [f"start over {plan.stored} blobs took {start:.2f} s"] if start > START_SECONDS else []
+    goals = serve_goals.goals(costs, start)
+    failures = [str(goal) for goal in goals if goal.is_absolute and not goal.met]
+    missed = [str(goal) for goal in goals if not goal.is_absolute and not goal.met]
     heads = ["load", "server", "MiB/s", "CPU s/GiB", "manifests/s", "p50 ms", "p99 ms", "memory MiB"]
     note = f"start over {plan.stored} blobs: {start:.2f} s; {LIMIT} sends the same files and is the limit"
     table = Table("blobs and manifests at once", heads, rows, [note])
-    settings = {"blobs": plan.blobs, "size": plan.size, "manifests a second": plan.rate, "runs": options.runs}
-    return Report("serve", settings, {}, costs, [table], failures, missed)
-
-
-def _goals(scenario: str, by_name: dict[str, list[Cost]]) -> list[str]:
-    others = {name: found for name, found in by_name.items() if name not in (OURS, LIMIT)}
-    if not others or OURS not in by_name:
-        return []
-
-    def of(name: str, key: str) -> float:
-        return statistics.median(cost.facts[key] for cost in by_name[name])
-
-    best = max(others, key=lambda name: of(name, "rate"))
-    wanted = 1.0 if "TLS" in scenario else 1.5
-    missed = []
-    if of(OURS, "rate") < wanted * of(best, "rate"):
-        missed.append(f"{scenario}: {of(OURS, 'rate') / of(best, 'rate'):.2f} times the throughput of {best}")
-    least = min(others, key=lambda name: of(name, "cpu_per_gib"))
-    if of(OURS, "cpu_per_gib") > 0.7 * of(least, "cpu_per_gib"):
-        missed.append(
-            f"{scenario}: {of(OURS, 'cpu_per_gib') / of(least, 'cpu_per_gib'):.2f} times the CPU of {least}"
-        )
-    quickest = min(others, key=lambda name: of(name, "p99"))
-    if of(OURS, "p99") > of(quickest, "p99"):
-        missed.append(f"{scenario}: p99 {of(OURS, 'p99') / of(quickest, 'p99'):.2f} times that of {quickest}")
-    if max(cost.peak_rss for cost in by_name[OURS]) > MEMORY:
-        missed.append(f"{scenario}: more than {MEMORY >> 20} MiB of memory")
-    return missed
+    settings = {"blobs": plan.blobs, "size": plan.size, "manifests a second": plan.rate, "runs": plan.runs}
+    versions = {name: peers.version(name) for name in ("docker-registry", "nginx")}
+    return Report("serve", settings, versions, costs, [table, serve_goals.table(goals)], failures, missed)
