@@ -155,7 +155,8 @@ def _lock(
         suites["files"] = (on_server, list(answer.missing))
     perishable = [entry.name for entry in lock.references if entry.max_age]
     suites["freshness"] = (perishable, stale[len(result.stale) :])
-    lives = checking.certificates(run, site, url, now) if store is None else ()
+    secured = site if site is not None and where.shows_certificate(site) else None
+    lives = checking.certificates(run, secured, url, now) if store is None else ()
     days = parse_duration(within) / 86400
     ending = [finding for each in lives if (finding := each.finding(days))]
     suites["certificates"] = ([f"{each.what} {each.where}" for each in lives], ending)

@@ -1,4 +1,4 @@
-"""What `check` looks at besides the registry and the store: file server, certificates, the environment.
+"""What `check` looks at besides the registry and the store: file server, certificates, inventories.
 
 Not here: the command and what it prints (`check`).
 """
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from isthmus.cli.asking import is_local
 from isthmus.cli.command import Run
 from isthmus.cli.connecting import host_options
 from isthmus.cli.siting import SiteRegistry
@@ -16,15 +17,10 @@ from isthmus.errors import UnreachableError, UsageError
 if TYPE_CHECKING:
     from isthmus.check import CheckResult
     from isthmus.check.certificates import CertificateLife
-    from isthmus.check.environment import Contract
-    from isthmus.check.environment.contract import Receiver
-    from isthmus.check.environment.s3 import Account
     from isthmus.inventory.config import Config
     from isthmus.inventory.lock import LockEntry
     from isthmus.inventory.model import Inventory
-    from isthmus.inventory.site_config import ReceiverSection
     from isthmus.registry import ConnectionOptions
-    from isthmus.site.plan import Site
 
 MAX_INVENTORY = 256 << 20
 
@@ -98,86 +94,4 @@ def certificates(
 
 
 def _is_loopback(where: str) -> bool:
-    return _is_local(where.rpartition(":")[0].strip("[]"))
-
-
-def contract_of(site: "Site", upload: str) -> "Contract":
-    """The site's side of the contract, from isthmus.yaml."""
-    from isthmus.check.environment import Contract
-    from isthmus.check.environment.services import Service
-    from isthmus.site.addresses import server, servers
-    from isthmus.site.dns.records import records
-
-    section = site.config.site
-
-    def service(url: str, what: str) -> Service | None:
-        if not url:
-            return None
-        known = server(site, what)
-        return Service(url, next(iter(known.addresses), "") if known else "")
-
-    return Contract(
-        names={record.name: record.addresses for record in records(site)},
-        name_servers=section.dns.servers,
-        time_servers=section.ntp.servers,
-        registry=service(site.registry, "registry"),
-        files=service(site.files_url, "files"),
-        upload=upload,
-        issuer=service(section.identity.issuer or "", "identity"),
-        storage=service(section.object_storage.endpoint or "", "object-storage"),
-        account=_account(site),
-        receivers=tuple(_receiver(receiver) for receiver in section.alerts.receivers),
-        ca=site.ca.decode("ascii", "replace") if site.ca else "",
-        policies={each.name: each.networks for each in servers(site) if each.name and not _is_local(each.name)},
-    )
-
-
-def _is_local(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def site_here(run: Run, registry: SiteRegistry | None, ca: Path | None) -> "Site":
-    """The site as isthmus.yaml has it, without a lock."""
-    from isthmus.inventory.config import Config
-    from isthmus.inventory.mapping import MirrorMap
-    from isthmus.site.plan import Site
-
-    config = run.config() or Config()
-    made = Path(config.site.pki.directory) / "ca.pem"
-    path = ca or Path(registry.ca if registry and registry.ca else made)
-    if ca is not None and not ca.is_file():
-        raise UsageError("file-not-found", "there is no such file", where=str(ca))
-    return Site(
-        config=config,
-        registry=registry.url if registry else "",
-        mapping=registry.mapping if registry else MirrorMap(),
-        ca=path.read_bytes() if path.is_file() else None,
-    )
-
-
-def _account(site: "Site") -> "Account | None":
-    from isthmus.check.environment.s3 import Account
-    from isthmus.registry import NamedSecret
-    from isthmus.site.addresses import server
-
-    section = site.config.site.object_storage
-    if not section.endpoint or not section.auth:
-        return None
-    found = NamedSecret(section.auth).find(section.endpoint, "")
-    if found is None or not found.username:
-        raise UsageError("invalid-config", "site.object_storage.auth does not lead to ACCESS_KEY:SECRET_KEY")
-    known = server(site, "object-storage")
-    address = next(iter(known.addresses), "") if known else ""
-    return Account(section.endpoint, section.region or "us-east-1", found.username, found.password, address)
-
-
-def _receiver(receiver: "ReceiverSection") -> "Receiver":
-    from isthmus.check.environment.contract import Receiver
-
-    address = next((text for text in receiver.addresses if "/" not in text), "")
-    if receiver.webhook:
-        return Receiver(receiver.name, "webhook", receiver.webhook, address)
-    if receiver.syslog:
-        scheme, _, place = receiver.syslog.rpartition("://")
-        return Receiver(receiver.name, "syslog-tcp" if scheme == "tcp" else "syslog-udp", place, address)
-    return Receiver(receiver.name, "email", receiver.smarthost, address)
+    return is_local(where.rpartition(":")[0].strip("[]"))
