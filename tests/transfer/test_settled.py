@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from isthmus.inventory.lock import Lock, LockEntry, write_lock
+from isthmus.inventory.mapping import MirrorMap
 from isthmus.oci import Platform
+from isthmus.serve import serving
+from isthmus.serve.options import Listen
+from isthmus.store import Store
 from isthmus.transfer.settled import count_settled
 from tests.transfer.images import API, SHARED, WEB, fill
 
@@ -63,3 +67,52 @@ def test_a_pull_of_what_is_there_loads_little_and_asks_nobody(tmp_path: Path) ->
     document = json.loads(done.stdout)
     assert (document["blobs"], document["bytes"]) == (0, 0)
     assert document["reused"] > 0
+
+
+MOVERS = (
+    "isthmus.transfer.engine", "isthmus.transfer.kubernetes", "isthmus.registry.fallback", "subprocess",
+    "tempfile", "random", "yaml", "http", "email", "rich",
+)  # fmt: skip
+
+
+def loaded(words: list[str], suspects: tuple[str, ...], cwd: Path) -> tuple[dict[str, int], list[str]]:
+    """Run a command with --json; its document, and which of the modules it loaded."""
+    code = (
+        f"import json, sys; from isthmus.cli.main import run; status = run({[*words, '--json']!r}); "
+        f"print(json.dumps(sorted(set({suspects!r}) & set(sys.modules))), file=sys.stderr); sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout), json.loads(done.stderr.splitlines()[-1])
+
+
+@pytest.mark.parametrize("command", ["push", "mirror"])
+def test_a_registry_that_has_all_is_asked_for_its_tags_or_not_at_all(tmp_path: Path, command: str) -> None:
+    wanted = entries(tmp_path / "store")
+    write_lock(tmp_path / "isthmus.lock", Lock(references=wanted))
+    Store.create(tmp_path / "site").close()
+    with (
+        serving(tmp_path / "store", MirrorMap(prefix="")) as upstream,
+        serving(tmp_path / "site", MirrorMap(prefix=""), Listen(writable=True)) as target,
+    ):
+        hosts = ("quay.io", "docker.io", "ghcr.io")
+        words = [command, "--to", target]
+        if command == "push":
+            words += ["--store", "store"]
+        else:
+            words += [word for host in hosts for word in ("--upstream", f"{host}=http://{upstream}/{host}")]
+        first, _ = loaded(words, (), tmp_path)
+        assert first["blobs"] > 0
+        again, modules = loaded(words, MOVERS, tmp_path)
+        assert (again["blobs"], again["skipped"], modules) == (0, first["blobs"], [])
+        assert again["requests"] <= len(wanted) + 1
+        trusted, modules = loaded([*words, "--trust-for", "1h"], (*MOVERS, "isthmus.registry.client"), tmp_path)
+        assert (trusted["requests"], trusted["skipped"], modules) == (0, first["blobs"], [])
+        # A tag that somebody moved is put back.
+        with Store.open(tmp_path / "site") as site:
+            lost = site.references()[0].name
+            site.set_references((), remove=[lost])
+        mended, _ = loaded(words, (), tmp_path)
+        assert mended["references"] == len(wanted)
+        with Store.open(tmp_path / "site") as site:
+            assert lost in [stored.name for stored in site.references()]

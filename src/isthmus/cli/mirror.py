@@ -1,6 +1,10 @@
 """`isthmus mirror`: copy from the upstream registries into another, where one machine reaches both."""
 
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,23 +16,28 @@ from isthmus.cli.connecting import (
     skip_foreign_option,
     upstream_options,
 )
-from isthmus.cli.finding import references_to_lock, refuse_incomplete, scan_platform
 from isthmus.cli.sharded_jobs import KubernetesOptions, deliver, kubernetes_options, pod_arguments, sharded_copy
 from isthmus.cli.sharding import chosen_shard, shard_options
-from isthmus.cli.stored import push_stored
 from isthmus.cli.targets import (
+    Target,
     copy_document,
     digest_changes,
+    nothing_to_do,
     open_target,
     prepare_target,
     show_copy,
+    split_target,
     surveying,
     target_options,
 )
 from isthmus.errors import UsageError
 from isthmus.inventory.lock import LockEntry, read_lock
 from isthmus.oci import Platform
-from isthmus.transfer import Upstreams, mirror, resolve
+from isthmus.transfer.wanted import wanted_of_lock
+
+if TYPE_CHECKING:
+    from isthmus.transfer import Upstreams
+    from isthmus.transfer.wanted import Wanted
 
 
 @click.command("mirror")
@@ -91,16 +100,22 @@ def command(
         return 0
     config = run.config()
     options = connection_options(ca, insecure, plain_http, jobs)
-    with (
-        connect_upstreams(options, upstreams, config) as registries,
-        open_target(run, to, mapping, ca, insecure, plain_http, jobs) as target,
-    ):
-        chosen = parse_platforms(platforms, config)
+    reach = partial(open_target, run, to, mapping, ca, insecure, plain_http, jobs)
+    chosen = parse_platforms(platforms, config)
+    entries: tuple[LockEntry, ...] = ()
+    if not sources:
+        lock = read_lock(lock_path)
+        entries, chosen = lock.references, chosen or parse_platforms(lock.platforms, None)
+        is_usual = part.is_whole and not dry_run and not verify and all(entry.in_registry for entry in entries)
+        if is_usual and _is_done(run, entries, to, mapping, chosen, reach, trust_for, jobs, single_platform):
+            return 0
+    # Only from here on is anything loaded that moves bytes.
+    from isthmus.cli.stored import push_stored
+    from isthmus.transfer import mirror
+
+    with connect_upstreams(options, upstreams, config) as registries, reach() as target:
         if sources:
             entries = _lock_now(run, sources, registries, chosen, jobs)
-        else:
-            lock = read_lock(lock_path)
-            entries, chosen = lock.references, chosen or parse_platforms(lock.platforms, None)
         if dry_run:
             names = [target.name_inside(entry.stored_name) for entry in entries]
             run.emit({"dry_run": True, "names": names}, "\n".join(f"would copy {name}" for name in names))
@@ -122,7 +137,7 @@ def command(
             )
         images = [(entry.name, entry.digest) for entry in entries if entry.in_registry]
         changes = digest_changes(images, result)
-        document = copy_document(result, target, changes)
+        document = copy_document(result, target.registry.requests, changes)
         if not part.is_whole:
             document["finished"] = result.finished
         absent = push_stored(run, target, entries) if part.is_whole else ()
@@ -136,9 +151,31 @@ def command(
     return 3 if absent else 0
 
 
+def _is_done(
+    run: Run, entries: tuple[LockEntry, ...], to: str, mapping: str, platforms: tuple[Platform, ...],
+    reach: Callable[[], AbstractContextManager[Target]], trust_for: str, jobs: int, single_platform: bool,
+) -> bool:  # fmt: skip
+    """Whether nothing has to be copied; if so, that was said."""
+    host, names = split_target(to, mapping)
+
+    def wanted() -> "Sequence[Wanted]":
+        return wanted_of_lock(entries, names, platforms, single_platform=single_platform)
+
+    done = nothing_to_do(run, reach, host, trust_for, jobs, wanted)
+    if done is None:
+        return False
+    result, requests = done
+    changes = digest_changes([(entry.name, entry.digest) for entry in entries], result)
+    run.emit(copy_document(result, requests, changes), lambda: show_copy(to, result, changes))
+    return True
+
+
 def _lock_now(
-    run: Run, sources: tuple[str, ...], registries: Upstreams, platforms: tuple[Platform, ...], jobs: int
+    run: Run, sources: tuple[str, ...], registries: "Upstreams", platforms: tuple[Platform, ...], jobs: int
 ) -> tuple[LockEntry, ...]:
+    from isthmus.cli.finding import references_to_lock, refuse_incomplete, scan_platform
+    from isthmus.transfer import resolve
+
     inventory = scan_platform(run, sources)
     wanted, left = references_to_lock(run, inventory, ())
     resolution = resolve(wanted, registries, platforms, max(jobs, 8))

@@ -4,7 +4,6 @@ Not here: the objects (`transfer.kubernetes`).
 """
 
 import re
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,11 @@ import msgspec
 
 from isthmus.cli.command import Run
 from isthmus.errors import UnreachableError, UsageError
-from isthmus.transfer.kubernetes import DIRECTORY, Secrets, ShardedCopy, objects
 
 if TYPE_CHECKING:
     from isthmus.inventory.config import Config, RegistryAccess
     from isthmus.inventory.site_config import RegistrySection
+    from isthmus.transfer.kubernetes import ShardedCopy
 
 _PATIENCE = 120
 _LARGEST_FILE = 512 * 1024
@@ -105,12 +104,13 @@ def pod_arguments(
 
 def sharded_copy(
     run: Run, options: KubernetesOptions, lock_path: Path, arguments: tuple[str, ...], ca: Path | None
-) -> ShardedCopy:
+) -> "ShardedCopy":
     """What the options and isthmus.yaml ask for. Secrets are named by where isthmus.yaml has them.
 
     Raises UsageError (`file-not-found`, `invalid-lock`, `invalid-config`).
     """
     from isthmus.inventory.lock import format_lock, read_lock
+    from isthmus.transfer.kubernetes import Secrets, ShardedCopy
 
     gathered = _Gathered()
     lock = read_lock(lock_path)
@@ -133,9 +133,11 @@ def sharded_copy(
     )
 
 
-def deliver(run: Run, options: KubernetesOptions, copy: ShardedCopy) -> None:
+def deliver(run: Run, options: KubernetesOptions, copy: "ShardedCopy") -> None:
     """Write the objects to standard output, or give them to kubectl."""
     import yaml
+
+    from isthmus.transfer.kubernetes import objects
 
     found = objects(copy)
     text = yaml.safe_dump_all(found, sort_keys=False, allow_unicode=True, width=110)
@@ -151,6 +153,8 @@ def deliver(run: Run, options: KubernetesOptions, copy: ShardedCopy) -> None:
 
 
 def _kubectl(text: str) -> None:
+    import subprocess
+
     try:
         done = subprocess.run(
             ["kubectl", "apply", "-f", "-"],
@@ -207,7 +211,7 @@ class _Gathered:
         while self.files.get(name, text) != text:
             name = f"_{name}"
         self.files[name] = text
-        return f"{DIRECTORY}/config/{name}"
+        return f"{_directory()}/config/{name}"
 
     def _access(self, access: "RegistryAccess", host: str) -> "RegistryAccess":
         return msgspec.structs.replace(
@@ -236,4 +240,10 @@ class _Gathered:
             return ""
         key = re.sub(r"[^-._a-zA-Z0-9]", "_", key.rpartition("://")[2])
         self.keys.add(key)
-        return f"{DIRECTORY}/credentials/{key}"
+        return f"{_directory()}/credentials/{key}"
+
+
+def _directory() -> str:
+    from isthmus.transfer.kubernetes import DIRECTORY
+
+    return DIRECTORY

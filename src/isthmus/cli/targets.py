@@ -1,10 +1,11 @@
 """Where `push` and `mirror` write to: a registry and the mapping of names into it. Not here: copying."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -15,8 +16,12 @@ from isthmus.errors import UsageError
 from isthmus.inventory import mapping as mappings
 from isthmus.inventory.mapping import DEFAULT_PREFIX, MirrorMap, parse_mapping
 from isthmus.oci import Descriptor, Digest, Reference
-from isthmus.registry import Registry, connect
-from isthmus.transfer import CopyResult, Memory, RegistrySurvey
+
+if TYPE_CHECKING:
+    from isthmus.registry import Registry
+    from isthmus.transfer import CopyResult, RegistrySurvey
+    from isthmus.transfer.memory import Remembered
+    from isthmus.transfer.wanted import Wanted
 
 STATE = "state.sqlite"
 
@@ -26,7 +31,7 @@ class Target:
     """A registry, and how names map into it."""
 
     host: str
-    registry: Registry
+    registry: "Registry"
     mapping: MirrorMap
 
     def name_inside(self, name: str) -> str:
@@ -92,6 +97,8 @@ def open_target(
     run: Run, to: str, mapping: str, ca: Path | None, insecure: bool, plain_http: bool, jobs: int
 ) -> Iterator[Target]:
     """Connect to the registry to fill, as isthmus.yaml says of it; closed at the end of the context."""
+    from isthmus.registry import connect
+
     host, mirror_map = split_target(to, mapping)
     registry = connect(host, host_options(connection_options(ca, insecure, plain_http, jobs), run.config(), host))
     try:
@@ -118,16 +125,56 @@ def prepare_target(run: Run, target: Target, kind: str | None, names: Iterable[s
 
 
 @contextmanager
-def surveying(run: Run, target: Target, trust_for: str, verify: bool) -> Iterator[RegistrySurvey]:
+def surveying(run: Run, target: Target, trust_for: str, verify: bool) -> Iterator["RegistrySurvey"]:
     """What is known of the target from former runs, in the workspace's state; saved at the end."""
+    from isthmus.transfer import Memory, RegistrySurvey
+
     seconds = parse_duration(trust_for)
     with Memory(run.workspace / STATE, target.host) as memory:
         target.registry.remember_uploads(memory)
         yield RegistrySurvey(target.registry, memory, trust_for=seconds, verify=verify)
 
 
+def nothing_to_do(
+    run: Run, target: Callable[[], AbstractContextManager[Target]], host: str, trust_for: str, jobs: int,
+    wanted: Callable[[], "Sequence[Wanted]"],
+) -> "tuple[CopyResult, int] | None":  # fmt: skip
+    """What there is to say, with the number of requests, where all is still there that former runs completed.
+
+    None where that is not so. The target is connected to only if it must be asked.
+    """
+    started = time.monotonic()
+    seconds = parse_duration(trust_for)
+    path = run.workspace / STATE
+    if not path.is_file():
+        return None
+    from isthmus.transfer.memory import Memory
+    from isthmus.transfer.result import CopyResult
+    from isthmus.transfer.settled_there import find_settled
+
+    with Memory(path, host) as memory, ExitStack() as stack:
+        asked: list[Target] = []
+
+        def registry() -> "Registry":
+            asked.append(stack.enter_context(target()))
+            return asked[0].registry
+
+        found: Sequence[Remembered] | None = find_settled(wanted(), memory, seconds, registry, jobs)
+        if found is None:
+            return None
+        blobs = memory.blobs([one.key for one in found])
+        roots = tuple(one.root for one in found)
+        took = time.monotonic() - started
+        result = CopyResult(
+            references=len(found), blobs=0, bytes=0, mounted=0, skipped=blobs, seconds=took, roots=roots
+        )
+        return result, sum(one.registry.requests for one in asked)
+
+
 def stand_ins(run: Run, host: str) -> dict[tuple[str, Digest], Digest]:
     """What former runs of `--single-platform` put in place of indexes there, by repository and index."""
+    from isthmus.transfer.memory import Memory
+
     path = run.workspace / STATE
     if not path.is_file():
         return {}
@@ -138,7 +185,7 @@ def stand_ins(run: Run, host: str) -> dict[tuple[str, Digest], Digest]:
     }
 
 
-def digest_changes(names: Iterable[tuple[str, Digest]], result: CopyResult) -> list[dict[str, str]]:
+def digest_changes(names: Iterable[tuple[str, Digest]], result: "CopyResult") -> list[dict[str, str]]:
     """References of which the tag now stands for another digest than the one wanted, in the order of names."""
     return [
         {"name": name, "from": wanted, "to": root.digest}
@@ -147,7 +194,9 @@ def digest_changes(names: Iterable[tuple[str, Digest]], result: CopyResult) -> l
     ]
 
 
-def copy_document(result: CopyResult, target: Target, changes: Sequence[Mapping[str, str]] = ()) -> dict[str, Any]:
+def copy_document(
+    result: "CopyResult", requests: int, changes: Sequence[Mapping[str, str]] = ()
+) -> dict[str, Any]:
     """The contract's document of `mirror` and `push`."""
     document: dict[str, Any] = {
         "references": result.references,
@@ -155,7 +204,7 @@ def copy_document(result: CopyResult, target: Target, changes: Sequence[Mapping[
         "bytes": result.bytes,
         "mounted": result.mounted,
         "skipped": result.skipped,
-        "requests": target.registry.requests,
+        "requests": requests,
         "seconds": round(result.seconds, 3),
     }
     if changes:
@@ -176,7 +225,7 @@ def show_foreign(skipped: Sequence[Descriptor]) -> None:
         click.secho(f"left out: the foreign layer {blob.digest} ({human_size(blob.size)}){urls}", fg="yellow")
 
 
-def show_copy(to: str, result: CopyResult, changes: Sequence[Mapping[str, str]] = ()) -> None:
+def show_copy(to: str, result: "CopyResult", changes: Sequence[Mapping[str, str]] = ()) -> None:
     """The same for people."""
     show_foreign(result.skipped_foreign)
     for change in changes:

@@ -7,17 +7,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from isthmus.transfer.engine import CopyResult, copy
+    from isthmus.transfer.engine import copy
     from isthmus.transfer.jobs import mirror, pull, push
     from isthmus.transfer.memory import Memory
     from isthmus.transfer.plan import CopyItem
     from isthmus.transfer.resolving import Failure, Resolution, resolve
+    from isthmus.transfer.result import CopyResult
     from isthmus.transfer.shard import FINISH, Shard
     from isthmus.transfer.survey import RegistrySurvey
     from isthmus.transfer.upstreams import Upstreams
 
 _HOME = {
-    "CopyResult": "isthmus.transfer.engine",
+    "CopyResult": "isthmus.transfer.result",
     "copy": "isthmus.transfer.engine",
     "mirror": "isthmus.transfer.jobs",
     "pull": "isthmus.transfer.jobs",

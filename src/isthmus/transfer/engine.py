@@ -9,15 +9,14 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 
-import msgspec
-
-from isthmus.oci import Descriptor, Sink
+from isthmus.oci import Sink
 from isthmus.progress import Progress, silent
 from isthmus.transfer.fetch import Fetcher
 from isthmus.transfer.plan import CopyItem
 from isthmus.transfer.pool import StopFlag
 from isthmus.transfer.publish import publish
 from isthmus.transfer.reshape import as_it_is
+from isthmus.transfer.result import CopyResult
 from isthmus.transfer.run import Reshape, Run
 from isthmus.transfer.shard import WHOLE, Shard, still_missing
 from isthmus.transfer.shelf import Known, Shelf
@@ -25,25 +24,6 @@ from isthmus.transfer.survey import AskForEverything, Survey
 from isthmus.transfer.tree import Carried, everything
 
 __all__ = ["CopyItem", "CopyResult", "copy"]
-
-
-class CopyResult(msgspec.Struct, frozen=True):
-    """`blobs` and `bytes` were moved, `skipped` blobs were there already, `mounted` ones cost no bytes.
-
-    `roots` are what the names of the items stand for now, in the order of the items. `skipped_foreign` are the
-    layers that registries need not hold, that no source had, and that were left out as asked for. Not `finished`
-    is a shard that waits for others, which will put manifests and tags.
-    """
-
-    references: int
-    blobs: int
-    bytes: int
-    mounted: int
-    skipped: int
-    seconds: float
-    roots: tuple[Descriptor, ...] = ()
-    skipped_foreign: tuple[Descriptor, ...] = ()
-    finished: bool = True
 
 
 def copy(

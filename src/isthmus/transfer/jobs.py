@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from isthmus.errors import UsageError
 from isthmus.inventory.lock import LockEntry
 from isthmus.inventory.mapping import MirrorMap
-from isthmus.oci import Descriptor, Digest, Manifest, Platform, Reference
+from isthmus.oci import Descriptor, Platform, Reference, Source
 from isthmus.progress import Progress, silent
 from isthmus.registry import Registry
 from isthmus.store import Store, StoredReference
@@ -18,8 +18,7 @@ from isthmus.transfer.reshape import as_it_is, one_platform
 from isthmus.transfer.shard import WHOLE, Shard
 from isthmus.transfer.survey import RegistrySurvey, Survey
 from isthmus.transfer.upstreams import Upstreams
-
-_SINGLE = "single-platform"
+from isthmus.transfer.wanted import Wanted, held, wanted_of_lock, wanted_of_store
 
 
 def pull(
@@ -54,7 +53,7 @@ def pull(
             )
         )
     result = copy(
-        items, store, jobs, progress, known=lambda digest: _held(store, digest), skip_foreign=skip_foreign
+        items, store, jobs, progress, known=lambda digest: held(store, digest), skip_foreign=skip_foreign
     )
     store.set_references(
         StoredReference(name=entry.stored_name, descriptor=_descriptor(entry, root))
@@ -81,24 +80,10 @@ def push(
     a memory. Raises UsageError (`mapping-collision`), UnreachableError (also `sparse-index`).
     """
     chosen = store.references() if references is None else references
-    parsed = [Reference.parse(stored.name) for stored in chosen]
-    mapping.check_collisions(parsed)
-    items = []
-    for stored, reference in zip(chosen, parsed, strict=True):
-        digest = stored.descriptor.digest
-        held, referrers = _held_below(store, reference.repository, digest)
-        items.append(
-            CopyItem(
-                name=stored.name,
-                source=store,
-                source_repository=reference.repository,
-                sink_repository=mapping.repository(reference),
-                digest=digest,
-                tags=(reference.tag,) if reference.tag else (),
-                referrers=referrers,
-                content=" ".join([_SINGLE if single_platform else "", *sorted(held)]),
-            )
-        )
+    items = [
+        _item(wanted, store, wanted.reference.repository)
+        for wanted in wanted_of_store(store, chosen, mapping, single_platform=single_platform)
+    ]
     return copy(
         items,
         registry,
@@ -151,54 +136,27 @@ def mirror_items(
     single_platform: bool = False,
 ) -> list[CopyItem]:
     """What `mirror` copies; raises UsageError (`mapping-collision`)."""
-    wanted = [entry for entry in entries if entry.in_registry]
-    parsed = [Reference.parse(entry.stored_name) for entry in wanted]
-    mapping.check_collisions(parsed)
-    items = []
-    for entry, reference in zip(wanted, parsed, strict=True):
-        referrers = tuple(referrer.digest for referrer in entry.referrers)
-        items.append(
-            CopyItem(
-                name=entry.name,
-                source=upstreams.registry(reference),
-                source_repository=reference.path,
-                sink_repository=mapping.repository(reference),
-                digest=entry.digest,
-                tags=(reference.tag,) if reference.tag else (),
-                platforms=tuple(platforms),
-                referrers=referrers,
-                content=_SINGLE if single_platform else "",
-            )
-        )
-    return items
+    return [
+        _item(wanted, upstreams.registry(wanted.reference), wanted.reference.path)
+        for wanted in wanted_of_lock(entries, mapping, platforms, single_platform=single_platform)
+    ]
 
 
-def _held(store: Store, digest: Digest) -> Manifest | None:
-    if store.blob_size(digest) is None:
-        return None
-    return store.manifest_by_digest(digest)
+def _item(wanted: Wanted, source: Source, repository: str) -> CopyItem:
+    return CopyItem(
+        name=wanted.name,
+        source=source,
+        source_repository=repository,
+        sink_repository=wanted.sink_repository,
+        digest=wanted.digest,
+        tags=wanted.tags,
+        platforms=wanted.platforms,
+        referrers=wanted.referrers,
+        content=wanted.content,
+    )
 
 
 def _descriptor(entry: LockEntry, root: Descriptor) -> Descriptor:
     if root.digest != entry.digest:
         raise UsageError("invalid-lock", f"{entry.name} has another digest than its content")
     return root
-
-
-def _held_below(store: Store, repository: str, digest: Digest) -> tuple[tuple[Digest, ...], tuple[Digest, ...]]:
-    """What the store holds of an image: its manifests, and the referrers of all of them and of one another."""
-    held: dict[Digest, None] = {}
-    referrers: dict[Digest, None] = {}
-    todo = [digest]
-    while todo:
-        subject = todo.pop()
-        manifest = _held(store, subject) if subject not in held else None
-        if manifest is None:
-            continue
-        held[subject] = None
-        todo.extend(child.digest for child in manifest.manifests)
-        for descriptor in store.referrers(repository, subject):
-            if descriptor.digest not in referrers:
-                referrers[descriptor.digest] = None
-                todo.append(descriptor.digest)
-    return tuple(held), tuple(referrers)

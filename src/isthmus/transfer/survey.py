@@ -5,7 +5,6 @@ its blobs. What a former run completed is remembered (`memory`) and needs one qu
 is trusted. Not here: stores, which are asked for every blob, since a file may have been removed.
 """
 
-import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -15,7 +14,9 @@ import msgspec
 from isthmus.oci import Descriptor, Digest
 from isthmus.transfer.memory import Key, Memory, Remembered
 from isthmus.transfer.plan import CopyItem
+from isthmus.transfer.settled_there import Asked, points_to
 from isthmus.transfer.tree import Tree
+from isthmus.transfer.wanted import key_of
 
 
 class Findings(msgspec.Struct, frozen=True):
@@ -23,18 +24,6 @@ class Findings(msgspec.Struct, frozen=True):
 
     present: frozenset[Digest] = frozenset()
     tagged: bool = False
-
-
-class Asked(Protocol):
-    """What a registry can be asked about manifests."""
-
-    def manifest_digest(self, repository: str, target: str) -> Descriptor | None:
-        """What a tag or digest points to; None where it does not exist."""
-        ...
-
-    def has_manifest(self, repository: str, digest: Digest) -> bool:
-        """Whether the manifest is there."""
-        ...
 
 
 class Survey(Protocol):
@@ -112,7 +101,7 @@ class RegistrySurvey:
             return None
         age = time.time() - former.verified
         if not 0 <= age < self._trust_for:
-            if not self._points_to(item, former.root.digest):
+            if not points_to(self._registry, item, former.root.digest):
                 return None
             if self._memory is not None:
                 self._memory.seen_again(former)
@@ -121,7 +110,7 @@ class RegistrySurvey:
     def look(self, item: CopyItem, tree: Tree) -> Findings:
         """Ask for the root by its tags, and only where it is there for the rest."""
         digest = tree.root.digest
-        tagged = self._points_to(item, digest)
+        tagged = points_to(self._registry, item, digest)
         if not tagged and not (self.thorough and self._registry.has_manifest(item.sink_repository, digest)):
             return Findings()
         others = [m.digest for m in tree.everything if m.digest != digest]
@@ -141,17 +130,6 @@ class RegistrySurvey:
         if self._memory is not None:
             self._memory.add(Remembered(*_key(item), root=root, verified=time.time()), blobs)
 
-    def _points_to(self, item: CopyItem, digest: Digest) -> bool:
-        targets = item.tags or (digest,)
-        for target in targets:
-            found = self._registry.manifest_digest(item.sink_repository, target)
-            if found is None or found.digest != digest:
-                return False
-        return True
-
 
 def _key(item: CopyItem) -> Key:
-    """What is carried of an item is a part of its key, so that a run that carries more is not taken for done."""
-    words = [item.content, *sorted(map(str, item.platforms)), "", *sorted(item.referrers)]
-    carried = hashlib.sha256("\n".join(words).encode()).hexdigest()
-    return (item.sink_repository, ",".join(item.tags), item.digest, carried)
+    return key_of(item.sink_repository, item.tags, item.digest, item.content, item.platforms, item.referrers)
