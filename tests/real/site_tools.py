@@ -1,4 +1,4 @@
-"""Large programs that read what `configure` writes: Trivy, CoreDNS, a kube-apiserver, falcoctl (`ModuleProgram`).
+"""Large programs that read what `configure` writes: Trivy, CoreDNS, a kube-apiserver (`ModuleProgram`).
 
 Each is built once a machine in a module of its own, since `go install` refuses modules with replacements, and
 kept in the user's cache directory. A build takes minutes: one that is not there is only made where
@@ -97,9 +97,6 @@ TRIVY = ModuleProgram(
     experiment="jsonv2",
 )
 COREDNS = ModuleProgram("coredns", "github.com/coredns/coredns", "v1.12.1", "github.com/coredns/coredns")
-FALCOCTL = ModuleProgram(
-    "falcoctl", "github.com/falcosecurity/falcoctl", "v0.11.4", "github.com/falcosecurity/falcoctl"
-)
 KUBE_APISERVER = ModuleProgram(
     "kube-apiserver",
     "k8s.io/kubernetes",
@@ -107,7 +104,7 @@ KUBE_APISERVER = ModuleProgram(
     "k8s.io/kubernetes/cmd/kube-apiserver",
     tuple((f"k8s.io/{name}", "v0.33.4") for name in _STAGED.split()),
 )
-ALL = (COREDNS, TRIVY, KUBE_APISERVER, FALCOCTL)
+ALL = (COREDNS, TRIVY, KUBE_APISERVER)
 
 
 def main(names: list[str]) -> int:
