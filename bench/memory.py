@@ -1,8 +1,9 @@
-"""Peak memory and disk of pull, pack and unpack on one big blob; the limits hold or the benchmark fails.
+"""Peak memory and disk of each step that one big blob goes through; the limits hold or the benchmark fails.
 
 Memory is that of the largest process. Disk is what the step added at most, at any moment, to the store, the
 bundle, the workspace and the temporary directory together, as a share of what it made. Both are peaks, so
-that every step is run once. What comes out at the end is hashed.
+that every step is run once. What comes out at the end is hashed. `push` and `mirror` write to a registry that
+keeps nothing (`sink`), so that the blob is on disk as rarely as can be.
 """
 
 import os
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import layout, peers, registry
+from bench import layout, peers, registry, sink
 from bench.big_blob import BigArtifact, upload
 from bench.contenders import OURS, program
 from bench.disk import DiskWatch, used
@@ -21,6 +22,7 @@ from bench.measure import run as run_command
 from bench.options import Options
 from bench.registry import Upstream
 from bench.report import MIB, Report, Table
+from bench.sink import Sink
 
 MAX_RSS = 150 * MIB
 MAX_DISK = 1.05
@@ -37,6 +39,8 @@ class Step:
     command: tuple[str | Path, ...]
     product: Path
     spent: tuple[Path, ...] = ()
+    sink: Sink | None = None
+    """Where it went, if not to the directory, which is then what it was compared with."""
 
 
 def run(options: Options) -> Report:
@@ -46,13 +50,19 @@ def run(options: Options) -> Report:
         side = work / "side"
         (side / "tmp").mkdir(parents=True)
         _require_space(side, 4 * options.size)
-        with registry.running(work / "registry") as upstream:
+        with (
+            registry.running(work / "registry") as upstream,
+            sink.running() as pushed,
+            sink.running() as mirrored,
+        ):
             options.say(f"uploading a blob of {options.size / MIB:.0f} MiB")
             artifact = upload(upstream.address, f"{HOST}/{REPOSITORY}", TAG, options.size)
             costs: Costs = {}
-            for step in _steps(side, upstream, artifact):
+            for step in _steps(side, upstream, artifact, pushed, mirrored):
                 options.say(step.name)
                 costs[step.name] = {OURS: [_measured(step, side)]}
+                if step.sink is not None and step.sink.blobs.get(artifact.blob) != artifact.size:
+                    raise MeasureError(f"{step.name} did not bring the blob")
                 if step.spent:
                     layout.check(step.product, [artifact.digest, artifact.blob])
                 for directory in step.spent:
@@ -73,7 +83,7 @@ def _require_space(place: Path, size: int) -> None:
         raise MeasureError(f"{size / MIB:.0f} MiB of disk are needed in {place}; set TMPDIR, or a lower --size")
 
 
-def _steps(side: Path, upstream: Upstream, artifact: BigArtifact) -> list[Step]:
+def _steps(side: Path, upstream: Upstream, artifact: BigArtifact, pushed: Sink, mirrored: Sink) -> list[Step]:
     """Everything a blob goes through: once whole, and once in volumes that it spans."""
     isthmus: str | Path = program()
     images, lock, keys = side / "images.txt", side / "isthmus.lock", side / "keys"
@@ -95,7 +105,11 @@ def _steps(side: Path, upstream: Upstream, artifact: BigArtifact) -> list[Step]:
             ),
         )
 
-    return [Step("pull", pull, side / "store"), *crossing("", ()), *crossing(" in volumes", volume_size)]
+    store = side / "store"
+    push = (isthmus, "push", "--store", store, "--to", pushed.address)
+    mirror = (isthmus, "mirror", "--lock", lock, "--to", mirrored.address, *substitutes)
+    into_registries = (Step("push", push, store, sink=pushed), Step("mirror", mirror, store, sink=mirrored))
+    return [Step("pull", pull, store), *into_registries, *crossing("", ()), *crossing(" in volumes", volume_size)]
 
 
 def _measured(step: Step, side: Path) -> Cost:
