@@ -1,9 +1,11 @@
 """A platform of stand-in images that really run, a rehearsal of it, and what of it would be left here."""
 
+import contextlib
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,24 @@ def host_network() -> str:
     return "\n".join([*shown, Path("/etc/resolv.conf").read_text()])
 
 
+def of_the_dead(lines: Iterable[str]) -> list[str]:
+    """Those that name a rehearsal which is over: others may be under way on the same machine."""
+    found = [(line, re.search(r"isthmus-rehearsal-(\d+)", line)) for line in lines]
+    return [line for line, match in found if match and not Path(f"/proc/{match[1]}").exists()]
+
+
 def leftovers() -> list[str]:
+    """What is left of rehearsals that are over: directories and namespaces."""
     found = [str(path) for path in Path("/tmp").glob("isthmus-rehearsal-*")]
-    return found + [line for line in output("ip", "netns").split() if "isthmus-rehearsal" in line]
+    return of_the_dead([*found, *output("ip", "netns").split()])
+
+
+def traces_on_the_machine() -> list[str]:
+    """Beside these: mounts, cgroups, and processes."""
+    groups = Path("/sys/fs/cgroup")
+    found = Path("/proc/mounts").read_text().splitlines()
+    found += map(str, [*groups.glob("isthmus-rehearsal-*"), *groups.glob("*/isthmus-rehearsal-*")])
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return of_the_dead(found)

@@ -1,11 +1,13 @@
 """The node: a containerd of its own in the node's namespace, which pulls and runs as those of the clusters do.
 
 By crictl and the CRI plugin where crictl is installed (as the kubelet pulls), by ctr otherwise; both read the
-generated hosts.toml. Everything is below one directory. Not here: what is pulled.
+generated hosts.toml. Everything is below two directories: a short one for sockets, one for content. Not here: what
+is pulled.
 """
 
 import contextlib
 import itertools
+import json
 import shutil
 import subprocess
 import time
@@ -17,7 +19,7 @@ from isthmus.oci import Reference
 from isthmus.rehearse import rootless
 from isthmus.rehearse.network import Namespace
 from isthmus.rehearse.programs import Program, output
-from isthmus.rehearse.runtime import FREE, MEMORY, PROCESSES, disk_is_full, last_line, limit_processes
+from isthmus.rehearse.runtime import FREE, MEMORY, cpus, disk_is_full, last_line, limit_processes
 from isthmus.rehearse.traces import end_containers, run_name
 
 _NAMESPACE = "k8s.io"  # where the CRI plugin keeps its images, so that ctr sees the same
@@ -36,9 +38,11 @@ _numbers = itertools.count(1)
 class Node:
     """A running containerd."""
 
-    def __init__(self, directory: Path, namespace: Namespace, certs: Path) -> None:
+    def __init__(self, directory: Path, content: Path, namespace: Namespace, certs: Path, jobs: int) -> None:
         self.namespace = namespace
         self._directory = directory
+        self._content = content
+        self._cpus = cpus(jobs)
         self._certs = certs
         self._socket = directory / "c.sock"
         self._unpacks = rootless.has_many_ids()
@@ -68,7 +72,7 @@ class Node:
         """As the protocol says."""
         if not self._unpacks:
             return "without root and without further ids (/etc/subuid, newuidmap) nothing is unpacked"
-        if disk_is_full(self._directory):
+        if disk_is_full(self._content):
             return f"less than {FREE >> 20} MiB are free where images are unpacked"
         name = f"{run_name()}-{next(_numbers)}"
         mount = f"type=bind,src={resolver},dst=/etc/resolv.conf,options=rbind:ro"
@@ -78,7 +82,8 @@ class Node:
             f"network:{program.path}",
         ]
         if not rootless.is_inside():  # cgroups are root's
-            words += ["--memory-limit", str(MEMORY), "--cgroup", f"/{run_name()}/{name}"]
+            limit_processes(run_name(), name)
+            words += ["--memory-limit", str(MEMORY), "--cpus", self._cpus, "--cgroup", f"/{run_name()}/{name}"]
         if _HAS_SECCOMP:
             words.append("--seccomp")
         try:
@@ -87,7 +92,7 @@ class Node:
             self._remove(name)
             return last_line(error.message)[:300] or "it does not start"
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and self._is_running(name) and not disk_is_full(self._directory):
+        while time.monotonic() < deadline and self._is_running(name) and not disk_is_full(self._content):
             time.sleep(0.1)
         self._remove(name)
         return ""
@@ -141,13 +146,14 @@ class Node:
 
 
 @contextlib.contextmanager
-def running_node(directory: Path, namespace: Namespace, certs: Path, jobs: int = 4) -> Iterator[Node]:
+def running_node(
+    directory: Path, content: Path, namespace: Namespace, certs: Path, jobs: int = 4
+) -> Iterator[Node]:
     """Start containerd; at the end nothing of it is left. Raises UnreachableError `program-failed`."""
-    limit_processes(run_name(), jobs * PROCESSES)
     config = directory / "config.toml"
-    config.write_text(_config(directory, certs), encoding="utf-8")
+    config.write_text(_config(directory, content, certs), encoding="utf-8")
     program = Program(["containerd", "--config", config], directory / "containerd.log", namespace.enter)
-    node = Node(directory, namespace, certs)
+    node = Node(directory, content, namespace, certs, jobs)
     try:
         program.wait_until(lambda: _answers(directory, namespace))
         yield node
@@ -166,10 +172,10 @@ def _answers(directory: Path, namespace: Namespace) -> bool | None:
     return None
 
 
-def _config(directory: Path, certs: Path) -> str:
+def _config(directory: Path, content: Path, certs: Path) -> str:
     disabled = ", ".join(f'"io.containerd.{name}"' for name in _DISABLED)
     return f"""version = 2
-root = "{directory}/root"
+root = {json.dumps(str(content / "root"))}
 state = "{directory}/state"
 disabled_plugins = [{disabled}]
 [grpc]

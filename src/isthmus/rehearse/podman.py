@@ -14,7 +14,7 @@ from pathlib import Path
 
 from isthmus.errors import IsthmusError
 from isthmus.rehearse.network import Namespace
-from isthmus.rehearse.runtime import FREE, MEMORY, PROCESSES, disk_is_full, last_line
+from isthmus.rehearse.runtime import FREE, MEMORY, PROCESSES, cpus, disk_is_full, last_line
 from isthmus.rehearse.traces import end_containers, run_name
 
 _numbers = itertools.count(1)
@@ -23,14 +23,17 @@ _numbers = itertools.count(1)
 class PodmanNode:
     """Podman in the node's namespace, with a storage and a configuration of its own."""
 
-    def __init__(self, directory: Path, namespace: Namespace, config: Path, certs: Path | None) -> None:
+    def __init__(
+        self, directory: Path, content: Path, namespace: Namespace, config: Path, certs: Path | None, jobs: int
+    ) -> None:
         self._namespace = namespace
-        self._storage = directory / "podman"
+        self._storage = content / "podman"
         self._certs = certs
-        words: list[str | Path] = ["env", f"CONTAINERS_REGISTRIES_CONF={config}", f"TMPDIR={directory}", "podman"]
-        words += ["--root", self._storage, "--runroot", directory / "podman-run", "--storage-driver", "overlay"]
+        self._cpus = cpus(jobs)
+        words: list[str | Path] = ["env", f"CONTAINERS_REGISTRIES_CONF={config}", f"TMPDIR={content}", "podman"]
+        words += ["--root", self._storage, "--runroot", directory / "run", "--storage-driver", "overlay"]
         words += ["--cgroup-manager", "cgroupfs", "--events-backend", "none"]
-        words += ["--tmpdir", directory / "podman-tmp"]
+        words += ["--tmpdir", directory / "tmp"]
         runc = shutil.which("runc")
         self._words = [*words, "--runtime", runc] if runc else words
 
@@ -52,19 +55,21 @@ class PodmanNode:
 
     def try_entry_point(self, reference: str, program: Namespace, resolver: Path, seconds: float) -> str:
         """As the protocol says."""
-        if disk_is_full(self._storage):
+        if disk_is_full(self._storage.parent):
             return f"less than {FREE >> 20} MiB are free where images are unpacked"
         name = f"{run_name()}-{next(_numbers)}"
         words: list[str | Path] = ["run", "--detach", "--name", name, "--network", f"ns:{program.path}"]
         words += ["--volume", f"{resolver}:/etc/resolv.conf:ro", "--cgroup-parent", f"/{run_name()}"]
-        words += ["--memory", str(MEMORY), "--pids-limit", str(PROCESSES)]
+        words += ["--memory", str(MEMORY), "--cpus", self._cpus, "--pids-limit", str(PROCESSES)]
         # Without the right to raise limits the default ones are refused.
         words += ["--ulimit", "nofile=1024:1024", "--ulimit", f"nproc={PROCESSES}:{PROCESSES}"]
         words += ["--security-opt", "no-new-privileges", "--log-driver", "none", "--pull", "never"]
         try:
             self._podman(*words, "--", reference, timeout=60)
             deadline = time.monotonic() + seconds
-            while time.monotonic() < deadline and self._is_running(name) and not disk_is_full(self._storage):
+            while (
+                time.monotonic() < deadline and self._is_running(name) and not disk_is_full(self._storage.parent)
+            ):
                 time.sleep(0.2)
         except IsthmusError as error:
             return last_line(error.message)[:300] or "it does not start"
@@ -89,10 +94,10 @@ class PodmanNode:
 
 @contextlib.contextmanager
 def running_podman(
-    directory: Path, namespace: Namespace, config: Path, certs: Path | None
+    directory: Path, content: Path, namespace: Namespace, config: Path, certs: Path | None, jobs: int
 ) -> Iterator[PodmanNode]:
     """A node with Podman; at the end nothing of it runs."""
     try:
-        yield PodmanNode(directory, namespace, config, certs)
+        yield PodmanNode(directory, content, namespace, config, certs, jobs)
     finally:
         end_containers(run_name())

@@ -8,9 +8,9 @@ import contextlib
 import ipaddress
 import json
 import os
-import selectors
 import socket
 import sys
+import threading
 from typing import Any
 
 from isthmus.rehearse.names import NameServer
@@ -37,6 +37,7 @@ class Recorder:
         self._programs: str = settings["programs"]
         self._names = NameServer(settings["records"], settings["sink"], len(self._networks) > 1)
         self._seen: set[Attempt] = set()
+        self._writing = threading.Lock()
         self._frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL_FRAMES))
         self._frames.bind((settings["device"], 0))
         self._queries = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -45,20 +46,25 @@ class Recorder:
 
     def run(self) -> None:
         """Record; ends with the process."""
-        selector = selectors.DefaultSelector()
-        for listener in (self._frames, self._queries, self._stream):
-            listener.setblocking(False)
-            selector.register(listener, selectors.EVENT_READ)
+        with contextlib.suppress(OSError):
+            os.nice(-10)  # what is tried may keep the machine busy
+        # Whose packet it was can take long to find out where there are many processes; names do not wait for that.
+        for loop in (self._answer_queries, self._answer_streams):
+            threading.Thread(target=loop, daemon=True).start()
         self._say({"ready": True})
         while True:
-            for key, _ in selector.select():
-                with contextlib.suppress(BlockingIOError, OSError):
-                    if key.fileobj is self._frames:
-                        self._frame(self._frames.recv(_LARGEST))
-                    elif key.fileobj is self._queries:
-                        self._query(*self._queries.recvfrom(_LARGEST))
-                    else:
-                        self._query_in_stream()
+            with contextlib.suppress(OSError):
+                self._frame(self._frames.recv(_LARGEST))
+
+    def _answer_queries(self) -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                self._query(*self._queries.recvfrom(_LARGEST))
+
+    def _answer_streams(self) -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                self._query_in_stream()
 
     def _query(self, query: bytes, sender: tuple[str, int]) -> None:
         answer, name = self._names.answer(query)
@@ -101,8 +107,9 @@ class Recorder:
         return -1
 
     def _say(self, document: dict[str, Any]) -> None:
-        sys.stdout.write(json.dumps(document) + "\n")
-        sys.stdout.flush()
+        with self._writing:
+            sys.stdout.write(json.dumps(document) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,26 +71,34 @@ def rehearse(
     require(*PROGRAMS, *_RUNTIMES[options.runtime])
     traces.clean(options.scratch)
     started = time.monotonic()
-    directory = traces.scratch_directory(options.scratch)
-    with stoppable():
-        return _rehearse(site, store, options, progress, directory, started)
+    with stoppable(), ExitStack() as stack:
+        directory = traces.own_directory()
+        stack.callback(traces.remove_directory, directory)
+        content = directory
+        if options.scratch is not None:
+            content = traces.scratch_directory(options.scratch)
+            stack.callback(traces.remove_directory, content)
+        return _rehearse(site, store, options, progress, directory, content, started)
 
 
 def _rehearse(
-    site: Site, store: Path | None, options: Options, progress: Progress, directory: Path, started: float
+    site: Site,
+    store: Path | None,
+    options: Options,
+    progress: Progress,
+    directory: Path,
+    content: Path,
+    started: float,
 ) -> RehearsalResult:
     resolver = directory / "resolv.conf"
-    resolver.write_text(f"nameserver {SITE_ADDRESS}\noptions timeout:2 attempts:2\n", encoding="utf-8")
+    resolver.write_text(f"nameserver {SITE_ADDRESS}\noptions timeout:3 attempts:4\n", encoding="utf-8")
     resolver.with_name("hosts").write_text("127.0.0.1 localhost\n::1 localhost\n", encoding="utf-8")
-    try:
-        with (
-            closed_network(str(resolver)) as network,
-            running_site(site, store, network, directory, sink=options.sink, real=options.real) as running,
-        ):
-            world = _World(network, running, directory, resolver, options, progress)
-            return world.rehearse(started)
-    finally:
-        traces.remove_directory(directory)
+    with (
+        closed_network(str(resolver)) as network,
+        running_site(site, store, network, directory, sink=options.sink, real=options.real) as running,
+    ):
+        world = _World(network, running, directory, content, resolver, options, progress)
+        return world.rehearse(started)
 
 
 class _World:
@@ -101,6 +109,7 @@ class _World:
         network: ClosedNetwork,
         running: RunningSite,
         directory: Path,
+        content: Path,
         resolver: Path,
         options: Options,
         progress: Progress,
@@ -108,6 +117,7 @@ class _World:
         self._network = network
         self._running = running
         self._directory = directory
+        self._content = content
         self._resolver = resolver
         self._options = options
         self._progress = progress
@@ -127,7 +137,7 @@ class _World:
                 + ", ".join(entry.name for entry in others[:5])
             )
         things = [entry for entry in site.entries if entry.kind != "image"]
-        total = len(mine) * (2 if self._options.seconds else 1) + len(things)
+        total = len(mine) * self._steps + len(things)
         self._progress(0, total, "rehearse")
         with self._runtime() as node:
             self._notes.append(f"pulled by {node.client}")
@@ -153,53 +163,80 @@ class _World:
             certs = place / "crio" / "certs.d"
             config = place / "crio" / "registries.conf.d" / REGISTRIES_CONF
             trust = certs if certs.is_dir() else None
-            return running_podman(self._directory, self._network.node, config, trust)
+            jobs = self._options.jobs
+            return running_podman(self._directory, self._content, self._network.node, config, trust, jobs)
         write_files(containerd_part(site).files, place)
         certs = place / "containerd" / "certs.d"
-        return running_node(self._directory, self._network.node, certs, self._options.jobs)
+        return running_node(self._directory, self._content, self._network.node, certs, self._options.jobs)
 
     def _see_all(self, node: Runtime, entries: Sequence[LockEntry], total: int) -> None:
-        pool = ThreadPoolExecutor(self._options.jobs, thread_name_prefix="isthmus-pull")
+        """First all pulls and then all entry points, which may keep the machine busy; or image by image."""
+        if self._options.discard:
+            self._each(lambda entry: self._see(node, entry), entries, 0, total, self._steps)
+            return
+        came = self._each(lambda entry: self._pull(node, entry), entries, 0, total)
+        if self._options.seconds:
+            self._each(lambda entry: self._try(node, entry), came, len(entries), total)
+
+    @property
+    def _steps(self) -> int:
+        return 2 if self._options.seconds else 1
+
+    def _each(
+        self,
+        step: Callable[[LockEntry], bool],
+        entries: Sequence[LockEntry],
+        done: int,
+        total: int,
+        weight: int = 1,
+    ) -> list[LockEntry]:
+        """Take a step with each, several at once; returns those with which it went well."""
+        pool = ThreadPoolExecutor(self._options.jobs, thread_name_prefix="isthmus-image")
+        well = []
         try:
-            done = 0
-            for steps in pool.map(lambda entry: self._see(node, entry), entries):
-                done += steps
-                self._progress(done, total, "rehearse")
+            for number, (entry, fine) in enumerate(zip(entries, pool.map(step, entries), strict=True), 1):
+                self._progress(done + number * weight, total, "rehearse")
+                if fine:
+                    well.append(entry)
         finally:
             # When we are stopped, what is under way ends by itself: its containerd and namespaces go.
             pool.shutdown(wait=sys.exc_info()[0] is None, cancel_futures=True)
+        return well
 
-    def _see(self, node: Runtime, entry: LockEntry) -> int:
-        """Pull an image, try its entry point, and discard it, as wanted; returns how many steps that was."""
-        steps = 2 if self._options.seconds else 1
-        why = self._pull(node, entry)
-        if why:
-            self._failed.append(Failure(entry.name, why))
-            return steps
-        with self._lock:
-            self._pulled += 1
-        if self._options.seconds:
-            program = self._program(entry.name)
-            why = node.try_entry_point(entry.name, program, self._resolver, self._options.seconds)
-            self._network.remove(program)
-            with self._lock:
-                self._started += not why
-            if why:
-                self._notes.append(f"{entry.name} did not start: {why}")
-        if self._options.discard:
-            node.discard(entry.name)
-        return steps
+    def _see(self, node: Runtime, entry: LockEntry) -> bool:
+        """Pull an image, try its entry point where that is wanted, and remove it."""
+        came = self._pull(node, entry)
+        if came and self._options.seconds:
+            self._try(node, entry)
+        node.discard(entry.name)
+        return came
 
-    def _pull(self, node: Runtime, entry: LockEntry) -> str:
-        """What is wrong with it; nothing where it came as the lock has it."""
+    def _pull(self, node: Runtime, entry: LockEntry) -> bool:
+        """Whether it came as the lock has it; if not, the result says so."""
         try:
             node.pull(entry.name, timeout=self._options.pull_timeout)
             digest = node.digest(entry.name)
+            why = ""
         except IsthmusError as error:
-            return last_line(error.message) or "it could not be pulled"
+            digest, why = "", last_line(error.message) or "it could not be pulled"
         if digest and str(entry.digest) not in digest.split():
-            return f"the site has {digest} instead of {entry.digest}"
-        return ""
+            why = f"the site has {digest} instead of {entry.digest}"
+        with self._lock:
+            if why:
+                self._failed.append(Failure(entry.name, why))
+            self._pulled += not why
+        return not why
+
+    def _try(self, node: Runtime, entry: LockEntry) -> bool:
+        """Whether the entry point started, in a network of its own; if not, a note says so."""
+        program = self._program(entry.name)
+        why = node.try_entry_point(entry.name, program, self._resolver, self._options.seconds)
+        self._network.remove(program)
+        with self._lock:
+            if why:
+                self._notes.append(f"{entry.name} did not start: {why}")
+            self._started += not why
+        return not why
 
     def _program(self, image: str) -> Namespace:
         program = self._network.program()

@@ -1,6 +1,7 @@
 """What every runtime of a node can do in a rehearsal, and the limits of an entry point. Not here: any runtime."""
 
 import contextlib
+import os
 import shutil
 from pathlib import Path
 from typing import Protocol
@@ -8,8 +9,8 @@ from typing import Protocol
 from isthmus.rehearse.network import Namespace
 
 MEMORY = 1 << 30
-PROCESSES = 512
-"""How many an entry point may have; where only all together can be limited, each of those at once."""
+PROCESSES = 256
+"""So many, with all their threads, an entry point may have."""
 
 FREE = 256 << 20
 """So much of the disk stays free: an entry point that writes more is ended."""
@@ -42,19 +43,27 @@ class Runtime(Protocol):
         ...
 
 
-def limit_processes(group: str, most: int) -> None:
-    """A cgroup for all entry points, with a limit of processes where this machine can have one.
+def cpus(jobs: int) -> str:
+    """How many processors each of so many entry points at once may have, such that some are left for us."""
+    return f"{max(0.1, (os.cpu_count() or 1) / (jobs + 1)):.2f}"
 
-    Controllers that are not switched on for the children of the root stay as they are.
+
+def limit_processes(run: str, name: str) -> None:
+    """Make the cgroup of an entry point beforehand, with a limit, where this machine can limit processes.
+
+    ctr has no option for it. Controllers that are not switched on for the children of the root stay as they are.
     """
     for parent in (_CGROUPS / "pids", _CGROUPS):
         if not (parent / "cgroup.procs").exists():
             continue
-        place = parent / group
+        place = parent / run
         with contextlib.suppress(OSError):
             place.mkdir(exist_ok=True)
+            if (place / "cgroup.subtree_control").exists():
+                (place / "cgroup.subtree_control").write_text("+pids")
             if (place / "pids.max").exists():
-                (place / "pids.max").write_text(str(most))
+                (place / name).mkdir(exist_ok=True)
+                (place / name / "pids.max").write_text(str(PROCESSES))
         return
 
 

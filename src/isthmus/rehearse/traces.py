@@ -19,7 +19,7 @@ from isthmus.rehearse.programs import output
 
 _PREFIX = "isthmus-rehearsal"
 _NAME = re.compile(rf"{_PREFIX}-(\d+)(-.*)?", re.ASCII)
-_LONGEST = 50
+_LONGEST = 12
 _CGROUPS = Path("/sys/fs/cgroup")
 _NAMESPACES = Path("/run/netns")
 
@@ -29,18 +29,23 @@ def run_name() -> str:
     return f"{_PREFIX}-{os.environ.get(rootless.RUN) or os.getpid()}"
 
 
-def scratch_directory(parent: Path | None = None) -> Path:
-    """A new directory; raises UsageError where its path is too long for the sockets in it (108 bytes)."""
-    where = (parent or Path(tempfile.gettempdir())).absolute()
-    if len(os.fsencode(where)) > _LONGEST:
-        raise UsageError(
-            "wrong-usage", f"the path of the scratch directory is longer than {_LONGEST} bytes: {where}"
-        )
+def own_directory() -> Path:
+    """A new directory for what is small; its path is short enough for the sockets in it (108 bytes)."""
+    where = tempfile.gettempdir()
+    return _new_directory(Path(where if len(os.fsencode(where)) <= _LONGEST else "/tmp"))  # noqa: S108
+
+
+def scratch_directory(parent: Path) -> Path:
+    """A new directory for images; raises UsageError `wrong-usage` where there can be none."""
+    return _new_directory(parent.absolute())
+
+
+def _new_directory(parent: Path) -> Path:
     try:
-        return Path(tempfile.mkdtemp(prefix=f"{run_name()}-", dir=where))
+        return Path(tempfile.mkdtemp(prefix=f"{run_name()}-", dir=parent))
     except OSError as error:
         raise UsageError(
-            "wrong-usage", f"nothing can be written there: {error.strerror}", where=str(where)
+            "wrong-usage", f"nothing can be written there: {error.strerror}", where=str(parent)
         ) from error
 
 
@@ -54,7 +59,8 @@ def clean(scratch: Path | None = None) -> tuple[str, ...]:
         return ()  # the processes outside cannot be seen from here; it was done before
     if os.geteuid() == 0:
         removed += _clean_the_machine()
-    for place in {Path(tempfile.gettempdir()), (scratch or Path(tempfile.gettempdir())).absolute()}:
+    usual = {Path(tempfile.gettempdir()), Path("/tmp")}  # noqa: S108
+    for place in usual | ({scratch.absolute()} if scratch else set()):
         for name in _left(_mine(place)):
             remove_directory(place / name)
             removed.append(name)
