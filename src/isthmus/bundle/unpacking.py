@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from isthmus.bundle.baseline import require_held, verify_reused
 from isthmus.bundle.demands import NOTHING, Demands, check_approval, check_images
+from isthmus.bundle.documents import keep_lock, publish_lock
 from isthmus.bundle.history import ReceivedBundle, now, record_bundle
 from isthmus.bundle.keys import PublicKey
 from isthmus.bundle.layout import Kind
@@ -96,6 +97,7 @@ def unpack(
     with _staged(
         given.contents, Path(store_dir), progress, payload_bytes(given.in_order), durable=durable
     ) as stage:
+        keep_lock((volume.path for volume in given.in_order), stage.manifest, stage.staging.path)
         damaged = [*given.problems, *stage_volumes(given.in_order, stage)]
         rebuilt = mend(given.contents, given.in_order, damaged, stage)
         if mendable and stage.lacking():
@@ -191,6 +193,7 @@ def _finish(
         signed_by=given.signed_by,
         claimed_by=given.claimed_by,
     )
+    publish_lock(place, store_path, place.name)
     record_bundle(store_path, _received(result, manifest))
     shutil.rmtree(place, ignore_errors=True)
     return result

@@ -85,7 +85,7 @@ def verify_stream(
 
 
 def _lost(given: VolumeSet, damaged: Sequence[Problem], blobs: set[int]) -> set[int] | None:
-    """Which of these blobs, and of those in volumes that are not here intact, are past repair; None if none can."""
+    """Which of these blobs, and of those in volumes that are not here intact, are past repair."""
     from isthmus.bundle.parity import geometry_of
     from isthmus.bundle.repair import repair
     from isthmus.bundle.salvage import proven

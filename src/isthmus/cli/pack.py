@@ -23,7 +23,10 @@ from isthmus.bundle import (
     plan_bundle,
     read_receipt,
 )
+from isthmus.bundle.documents import MAX_LOCK, with_lock
 from isthmus.bundle.encryption import encrypted, plain_size, recipient
+from isthmus.bundle.fitting import Companions, nothing_beside
+from isthmus.bundle.medium import open_regular
 from isthmus.bundle.policy import expiry
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options, parse_size
 from isthmus.cli.output import human_size
@@ -126,6 +129,7 @@ def command(
     """Write everything that must cross into volumes that fit the medium, each verifiable alone.
 
     The same store, lock and options give the same bytes. After an interruption, run the same command again.
+    The lock lies beside the first volume, and is isthmus.lock in the site's store after unpack.
     For whoever approves it, release.html says what crosses, with release.json, release.csv and an SBOM.
     Isthmus itself crosses too: at the site, python3 bootstrap.py --key PUB installs it without a network.
 
@@ -151,6 +155,7 @@ def command(
         size = plain_size(size, len(sealed))
     if lock_path is None and DEFAULT_LOCK.exists() and store is None:
         lock_path = DEFAULT_LOCK
+    crossing = lock_path or (DEFAULT_LOCK if DEFAULT_LOCK.is_file() else None)
     with Store.open(store or run.store_path) as held:
         references = _references(read_lock(lock_path).references, lock_path, held) if lock_path else None
         config = run.config()
@@ -174,7 +179,7 @@ def command(
             sequence,
             until,
             tool.first,
-            tool.companions,
+            _with_lock(tool.companions, crossing, asked=lock_path is not None),
         )
         if dry_run:
             document = {
@@ -221,6 +226,22 @@ def command(
     else:
         run.emit(document, "\n".join(lines))
     return 0
+
+
+def _with_lock(companions: Companions, lock_path: Path | None, *, asked: bool) -> Companions:
+    """The files beside the volumes, with the lock where all that it names is carried or held."""
+    if lock_path is None or companions is nothing_beside:
+        return companions
+    try:
+        lock = read_lock(lock_path)
+    except UsageError:
+        if asked:
+            raise
+        return companions
+    with open_regular(lock_path) as file:
+        raw = file.at(0, MAX_LOCK)
+    named = {entry.stored_name for entry in lock.references}
+    return with_lock(companions, raw, lambda found: named <= {each.name for each in found.references})
 
 
 def volume_bytes(text: str) -> int:

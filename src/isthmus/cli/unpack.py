@@ -10,6 +10,7 @@ from isthmus.bundle.policy import gate
 from isthmus.cli.command import Run, common_options
 from isthmus.cli.demanding import approval_options, demands_of, image_options
 from isthmus.cli.discs import can_ask, disc_by_disc
+from isthmus.cli.documents import take_release
 from isthmus.cli.output import human_size
 from isthmus.cli.verify import source_of
 
@@ -49,7 +50,8 @@ def command(
     """Bring volumes into a store, in any order, all at once or one after the other; - reads them from a pipe.
 
     The store changes only when the whole bundle is there and verified. What was read before is kept beside
-    the store and need not be read again. On a terminal it asks for the next disc until the bundle is complete.
+    the store and need not be read again. The lock and the release document that lie beside the volumes go into the
+    store too, where serve shows them. On a terminal it asks for the next disc until the bundle is complete.
 
     \b
     Examples:
@@ -76,11 +78,13 @@ def command(
             return unpack(places, store, public, report, policy=policy, allow_older=allow_older, demands=demands)
 
     result = disc_by_disc(bundles, attempt) if can_ask(bundles, as_json=run.as_json) else attempt(bundles)
+    reports = take_release(run, bundles, store, result.bundle, public or gate(store, policy=policy).keys)
     document = {
         "blobs": result.blobs,
         "bytes": result.bytes,
         "rebuilt": result.rebuilt,
         "missing": list(result.missing),
+        "reports": reports,
     }
     rebuilt = f", {result.rebuilt} of them rebuilt from parity" if result.rebuilt else ""
     run.emit(document, f"{store}: {result.blobs} blobs, {human_size(result.bytes)}{rebuilt}")
