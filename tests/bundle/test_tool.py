@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from isthmus.bundle import (
 from isthmus.bundle.companions import changed_beside, for_operator
 from isthmus.bundle.tool import EXTRAS, Target
 from isthmus.bundle.tool.artifact import store_tool, stored_tool
-from isthmus.bundle.tool.own import OwnWheel, own_wheel
+from isthmus.bundle.tool.own import OwnWheel, is_stale, own_wheel
 from isthmus.bundle.tool.wheels import cached_wheels, given_wheels, requirements
 from isthmus.errors import UnreachableError
 from isthmus.store import Store
@@ -278,3 +279,19 @@ def test_beside_an_encrypted_bundle_it_can_still_be_read(tmp_path: Path, keys: K
         tmp_path / "age" / "isthmus.age",
     )
     assert isthmus(*back, cwd=tmp_path).returncode == 0
+
+
+def test_a_stale_installation_is_noticed(tmp_path: Path) -> None:
+    requires = distribution("isthmus").requires or []
+    plain = [text for text in requires if "extra ==" not in text]
+    extra = [text.partition(";")[0].strip() for text in requires if "extra ==" in text]
+
+    def stale(*more: str) -> bool:
+        table = f"[project.optional-dependencies]\nall = {extra!r}\n"
+        project = f'[project]\nname = "isthmus"\ndependencies = {[*plain, *more]!r}\n'
+        (tmp_path / "pyproject.toml").write_text(project + table)
+        return is_stale(tmp_path)
+
+    assert not is_stale(tmp_path)
+    assert not stale()
+    assert stale("something-new>=1")

@@ -14,7 +14,7 @@ from isthmus.bundle.medium import open_regular
 from isthmus.carry.ssh.address import Address, parse_address
 from isthmus.carry.ssh.afterwards import steps
 from isthmus.carry.ssh.failures import failure, has_no_shell
-from isthmus.carry.ssh.link import Link, Options
+from isthmus.carry.ssh.link import Link, Options, remove_left_behind
 from isthmus.carry.ssh.local_files import list_files
 from isthmus.carry.ssh.pace import Pace
 from isthmus.carry.ssh.sftp import Sftp
@@ -249,3 +249,18 @@ def test_hostile_sftp_answers_are_errors_of_ours(
         finally:
             far.close()
             link.close()
+
+
+def test_what_a_killed_sender_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead, begun = tmp_path / "isthmus-ssh-dead", tmp_path / "isthmus-ssh-begun"
+    for place in (dead, begun):
+        place.mkdir()
+    (dead / "held").touch()
+    link = Link(parse_address("ssh://gate/srv"), Options())
+    remove_left_behind()
+    assert not dead.exists()
+    assert begun.exists()
+    assert {path.name for path in tmp_path.iterdir() if path != begun} != set()
+    link.close()
+    assert list(tmp_path.iterdir()) == [begun]

@@ -75,7 +75,14 @@ def choose_tool(
         return ToolChoice(None, encrypted, streamed)
     config = run.config()
     from isthmus.bundle.tool import Target, carry_tool, held_tool
+    from isthmus.bundle.tool.own import is_stale
     from isthmus.inventory.site_config import ToolsSection
+
+    if is_stale():
+        run.note(
+            "This Isthmus was installed before its dependencies changed in pyproject.toml: the site would "
+            "lack some. Install it again (make setup) before you pack."
+        )
 
     wanted = config.site.tools if config else ToolsSection()
     targets = [Target(python, machine) for python in wanted.python for machine in wanted.machines]

@@ -7,6 +7,8 @@ clock in it. Not here: what Isthmus depends on (`wheels`).
 import base64
 import hashlib
 import io
+import re
+import tomllib
 import zipfile
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
@@ -30,6 +32,33 @@ class OwnWheel:
     data: bytes
     version: str
     metadata: str
+
+
+def is_stale(root: Path | None = None) -> bool:
+    """Whether what is installed says other dependencies than the checkout that it runs from (`pyproject.toml`).
+
+    An editable installation keeps the METADATA of when it was installed. False where there is no checkout.
+    """
+    project = (root or Path(isthmus.__file__).parents[2]) / "pyproject.toml"
+    try:
+        listed = tomllib.loads(project.read_text("utf-8"))["project"]
+        texts = distribution(_NAME).requires or []
+    except (OSError, ValueError, KeyError, PackageNotFoundError):
+        return False
+    if listed.get("name") != _NAME:
+        return False
+    plain = listed.get("dependencies", [])
+    optional = [text for texts in listed.get("optional-dependencies", {}).values() for text in texts]
+    return {_words(text) for text in (*plain, *optional)} != {_words(text) for text in texts}
+
+
+def _words(requirement: str) -> str:
+    """Name and versions of a requirement, however they are written; conditions do not count."""
+    bare = requirement.partition(";")[0].lower()
+    name = re.match(r"[\s\w.\[\]-]*", bare)
+    begins = name[0] if name else ""
+    versions = sorted(part.strip() for part in bare[len(begins) :].strip("() ").split(",") if part.strip())
+    return re.sub(r"[-_.\s]+", "-", begins.strip()) + ",".join(re.sub(r"\s+", "", part) for part in versions)
 
 
 def own_wheel() -> OwnWheel:

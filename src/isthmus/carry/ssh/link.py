@@ -4,8 +4,10 @@ The connection ends with this process, however that ends: `ssh` follows a pipe t
 Not here: what runs over it (`shell`, `sftp`).
 """
 
+import fcntl
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,8 @@ CONNECT_SECONDS: Final = 15
 ALIVE_SECONDS: Final = 5
 ALIVE_COUNT: Final = 3
 _LOGIN_SECONDS: Final = 120.0
+_PREFIX: Final = "isthmus-ssh-"
+_HELD: Final = "held"
 _MAX_COMPLAINT: Final = 64 * 1024
 _PLAIN: Final = ("-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes")
 """Whatever the user's configuration does at a login is not for us."""
@@ -65,6 +69,28 @@ class Options:
         return words + [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
 
 
+def remove_left_behind() -> None:
+    """Remove the directories of this user's senders that were killed: nobody holds their lock any more."""
+    for place in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            found = place.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+                continue
+            descriptor = os.open(place / _HELD, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(place, ignore_errors=True)
+            finally:
+                os.close(descriptor)
+
+
+def _held(place: Path) -> int:
+    """The lock that says that a directory is in use, for as long as this process lives."""
+    descriptor = os.open(place / _HELD, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
 class Link:
     """An open connection to the far side."""
 
@@ -72,7 +98,9 @@ class Link:
         self.address = address
         self.where = str(address)
         self._options = options
-        self._place = Path(tempfile.mkdtemp(prefix="isthmus-ssh-"))
+        remove_left_behind()
+        self._place = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self._lock = _held(self._place)
         self._socket = self._place / "c"
         self._log = self._place / "log"
         self._master: subprocess.Popen[bytes] | None = None
@@ -160,6 +188,9 @@ class Link:
                 self._master.kill()
                 self._master.wait()
         shutil.rmtree(self._place, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
 
 class Running:
