@@ -52,7 +52,10 @@ _PULL = f"""#!/bin/sh
 set -eu
 [ $# -ge 1 ] || {{ echo "usage: create-pull-secret.sh FILE [NAMESPACE]" >&2; exit 2; }}
 credentials=$(head -n 1 "$1")
-kubectl create secret docker-registry @NAME@ --namespace "${{2:-monitoring}}" --docker-server=@HOST@ \\
-    --docker-username="${{credentials%%:*}}" --docker-password="${{credentials#*:}}" \\
-    --dry-run=client -o yaml | kubectl apply -f -
+# By a pipe, since arguments are seen by everybody on the machine.
+auth=$(printf %s "$credentials" | base64 | tr -d '\\n')
+printf '{{"auths":{{"@HOST@":{{"auth":"%s"}}}}}}' "$auth" \\
+    | kubectl create secret docker-registry @NAME@ --namespace "${{2:-monitoring}}" \\
+        --from-file=.dockerconfigjson=/dev/stdin --dry-run=client -o yaml \\
+    | kubectl apply -f -
 """
