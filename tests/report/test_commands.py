@@ -97,6 +97,15 @@ def test_a_server_that_lacks_something(place: Path, capsys: pytest.CaptureFixtur
         assert document["serve"]["metrics"]["isthmus_missing"] == 1
 
 
+def test_a_site_has_the_lock_that_came_with_its_bundle(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = place / ".isthmus/store"
+    (place / "isthmus.lock").rename(store / "isthmus.lock")
+    monkeypatch.chdir("/")
+    for words in (["check", "--store", str(store)], ["report", "--store", str(store)]):
+        assert run_command(words) == 0
+    assert run_command(["check", "--store", str(store), "--lock", "none.lock"]) == 2
+
+
 def test_a_rehearsal_is_read_as_it_was_written(tmp_path: Path) -> None:
     result = RehearsalResult(
         pulled=2, failed=(Failure("a", "not there"),), notes=("n",), seconds=1.5,

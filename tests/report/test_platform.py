@@ -191,7 +191,12 @@ def test_crossings_from_releases_approvals_and_history(platform: Platform, tmp_p
         ReceivedBundle("f" * 64, "old", "2026-01-01T00:00:00Z", bytes=7, signed_by="carrier"),
         ReceivedBundle(release.bundle, release.name, "2026-02-01T00:00:00Z"),
     ]
-    old, new = crossings(received, [tmp_path / "carried"])
+    (tmp_path / "kept/broken").mkdir(parents=True)
+    (tmp_path / "kept/broken/release.json").write_text("{")
+    assert crossings((), (), (), [tmp_path / "kept", tmp_path / "none"]) == ()
+    with pytest.raises(UsageError):
+        crossings((), [tmp_path / "kept"])
+    old, new = crossings(received, [tmp_path / "carried"], (), [tmp_path / "kept"])
     assert (old.name, old.bytes, old.signed_by) == ("old", 7, ("carrier",))
     assert (new.received, new.bytes) == ("2026-02-01T00:00:00Z", release.totals.all.carried)
     assert new.approvals[0].result.startswith("it cannot be read")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isthmus.check import CheckResult, check
-from isthmus.cli.command import Run
+from isthmus.cli.command import DEFAULT_LOCK, Run
 from isthmus.cli.connecting import connection_options, host_options
 from isthmus.cli.siting import SiteRegistry, site_registry
 from isthmus.cli.targets import stand_ins
@@ -60,6 +60,13 @@ class Where:
             return check(
                 lock.references, target, site.mapping, self.jobs, deep=blobs, rehash=deep, stand_ins=known
             )
+
+
+def lock_for(lock: Path, store: Path | None) -> Path:
+    """The lock that is meant: the one that came into the store with its bundle, where there is no other here."""
+    carried = store / DEFAULT_LOCK if store is not None else None
+    usable = carried is not None and lock == DEFAULT_LOCK and not lock.exists() and carried.is_file()
+    return carried if usable and carried is not None else lock
 
 
 def is_local(host: str) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from isthmus.check import CheckResult, Finding, check_store
-from isthmus.cli.asking import Where
+from isthmus.cli.asking import Where, lock_for
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options, parse_duration
 from isthmus.cli.connecting import trust_options
 from isthmus.cli.siting import site_options
@@ -114,7 +114,7 @@ def command(
         raise UsageError("wrong-usage", "--receipt and --contents go with --upgrade")
     if inventory is not None:
         return _inventory(where, inventory, store, junit)
-    lock = read_lock(lock_path)
+    lock = read_lock(lock_for(lock_path, store))
     if store is not None:
         with Store.open(store) as held:
             result = check_store(lock.references, held, rehash=deep)

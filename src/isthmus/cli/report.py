@@ -77,12 +77,14 @@ def command(
       isthmus report --inventory scan.json --previous last.lock --bundles carried/ --key officer.pub --out r.html
     """
     from isthmus.cli import reporting
+    from isthmus.cli.asking import lock_for
     from isthmus.report.platform import make_report
     from isthmus.report.platform.forms import FORMATS, format_of, write
 
     if form is not None and form not in FORMATS:
         raise UsageError("wrong-usage", f"no such form: {form[:40]!r}", hint=f"one of {', '.join(FORMATS)}")
     forms = [(path, form or format_of(path.name)) for path in outs]
+    lock_path = lock_for(lock_path, reporting.store_of(run, store))
     lock = read_lock(lock_path)
     asked = reporting.Asked(store, inventory, rehearsal, previous, bundles, keys)
     site = reporting.Site(registry, mapping, prefix, jobs, ca, insecure, plain_http)

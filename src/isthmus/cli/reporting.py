@@ -158,7 +158,8 @@ def _crossings(store: Path | None, asked: Asked) -> "tuple[Crossing, ...]":
     if absent is not None:
         raise UsageError("file-not-found", "there is no such file or directory", where=str(absent))
     received = received_bundles(store) if store is not None else ()
-    return crossings(received, asked.bundles, [load_public_key(path) for path in asked.keys])
+    kept = (store / "reports",) if store is not None else ()
+    return crossings(received, asked.bundles, [load_public_key(path) for path in asked.keys], kept)
 
 
 def waiting(run: Run, lock: Lock, lock_path: Path) -> "tuple[Open, ...]":

@@ -4,6 +4,7 @@ Not here: making any of these (`bundle`, `report.release`).
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -20,13 +21,21 @@ RELEASE = "release.json"
 
 
 def crossings(
-    received: Iterable[ReceivedBundle], places: Iterable[Path], keys: Sequence[PublicKey] = ()
+    received: Iterable[ReceivedBundle],
+    places: Iterable[Path],
+    keys: Sequence[PublicKey] = (),
+    kept: Iterable[Path] = (),
 ) -> tuple[Crossing, ...]:
     """One for each bundle that came in, or has a release.json in a place or directly below; the oldest first.
 
-    Approvals are verified with `keys`; without, they are said to be unchecked. Raises as `read_release`.
+    Approvals are verified with `keys`; without, they are said to be unchecked. `kept` are places that others fill:
+    what cannot be read there is left out; of `places` it raises as `read_release`.
     """
     found: dict[str, Crossing] = {}
+    for place in sorted(_with_release(kept)):
+        with suppress(IsthmusError):
+            release, _ = read_release(place / RELEASE)
+            found[release.bundle] = _of_release(release, place, keys)
     for place in sorted(_with_release(places)):
         release, _ = read_release(place / RELEASE)
         crossing = _of_release(release, place, keys)
