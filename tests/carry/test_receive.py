@@ -4,6 +4,7 @@ import json
 import shutil
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,19 @@ def test_volumes_come_one_after_the_other(tmp_path: Path, inbox: Path, bundle: B
     (inbox / ".isthmus-receive.json").write_text("{spoiled")
     assert len(sweep(inbox, asked).taken) == 1
     assert tree(tmp_path / "store") == bundle.tree
+
+
+def test_what_was_taken_is_removed_when_asked(tmp_path: Path, inbox: Path, bundle: Bundle, keys: KeyPaths) -> None:
+    asked = replace(settings(tmp_path, keys), remove_taken=True)
+    (inbox / "notes.txt").write_text("stays")
+    for volume in bundle.volumes[1:]:
+        shutil.copy(volume, inbox)
+    assert sweep(inbox, asked).incomplete
+    assert len(list(inbox.glob("*.isv"))) == len(bundle.volumes) - 1
+    shutil.copy(bundle.volumes[0], inbox)
+    assert sweep(inbox, asked).taken
+    assert tree(tmp_path / "store") == bundle.tree
+    assert not list(inbox.glob("*.isv"))
 
 
 def test_two_bundles_and_damage(

@@ -32,6 +32,7 @@ from isthmus.errors import UsageError
     metavar="TIME",
     help="A file that changed since is still arriving.",
 )
+@click.option("--remove-taken", is_flag=True, help="Remove the volumes of what is in the store.  [needs --store]")
 @click.option("--timeout", metavar="TIME", help="End when nothing came for so long.  [diode]")
 @approval_options
 @image_options
@@ -46,6 +47,7 @@ def command(
     once: bool,
     every: str,
     settle: str,
+    remove_taken: bool,
     timeout: str | None,
     approver_paths: tuple[Path, ...],
     approval_files: tuple[Path, ...],
@@ -63,12 +65,15 @@ def command(
     Examples:
       isthmus receive /srv/incoming --store /srv/store --key isthmus.pub
       isthmus receive /srv/incoming --store /srv/store --key isthmus.pub --once --json
+      isthmus receive /srv/incoming --store /srv/store --key isthmus.pub --remove-taken
       isthmus receive diode://10.0.0.2:9000 /srv/incoming/today
     """
     if source.startswith("diode://"):
         return _over_diode(run, source, directory, timeout)
     if directory is not None:
         raise UsageError("wrong-usage", "two directories are only for diode://")
+    if remove_taken and store is None:
+        raise UsageError("wrong-usage", "--remove-taken needs --store: what is only verified is nowhere else")
     from isthmus.bundle import load_policy, load_public_key
     from isthmus.bundle.policy import gate
 
@@ -79,6 +84,7 @@ def command(
         load_policy(policy_path) if policy_path else None,
         demands_of(approver_paths, approval_files, (place,), signers, attestations),
         parse_duration(settle),
+        remove_taken,
     )
     if not keys and not (store and gate(store, policy=settings.policy).keys):
         run.note("No --key was given: damage will be found, but not who made a bundle.")

@@ -38,7 +38,8 @@ _WAITS: Final = frozenset({"baseline-missing", "not-approved"})
 class Settings:
     """What is asked of bundles and done with them. Without a `store` they are only verified.
 
-    A file that changed less than `settle` seconds ago is not looked at yet.
+    A file that changed less than `settle` seconds ago is not looked at yet. With `remove_taken`, volumes
+    are removed once their bundle is in the store and that has been noted.
     """
 
     store: Path | None = None
@@ -46,6 +47,7 @@ class Settings:
     policy: Policy | None = None
     demands: Demands = NOTHING
     settle: float = 5.0
+    remove_taken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,8 @@ def _look(
     done, waited = remembered.done.get(bundle), remembered.waiting.get(bundle)
     if done and done.store == store and all(done.files.get(name) == here[name] for name in here):
         found.known.append(bundle)
+        if settings.remove_taken and settings.store is not None:
+            _remove(directory, here)  # a run that was killed had no time to
         return
     fresh = waited is not None and (not waited.why or 0 <= time.time() - waited.at < _AGAIN)
     if waited is not None and fresh and waited.store == store and waited.files == here:
@@ -138,6 +142,8 @@ def _look(
         note = Done(bundle, result, here, store, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
         found.taken.append(note)
         save(directory, Remembered({**remembered.done, bundle: note}, waiting))
+        if settings.remove_taken and settings.store is not None:
+            _remove(directory, here)
 
 
 def _take(
@@ -257,6 +263,17 @@ def _quarantine(directory: Path, problem: Problem, found: Sweep) -> None:
     except OSError as error:
         raise failed(error, source) from error
     found.quarantined.append(Quarantined(str(source.relative_to(directory)), problem.code, problem.message))
+
+
+def _remove(directory: Path, taken: dict[str, str]) -> None:
+    """Remove the volumes that were taken, unless they have changed since."""
+    for name, identity in taken.items():
+        path = directory / name
+        try:
+            if _identity(path) == identity:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise failed(error, path) from error
 
 
 def _identity(path: Path) -> str:
