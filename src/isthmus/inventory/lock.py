@@ -19,6 +19,7 @@ from isthmus.oci.descriptor import MAX_SIZE, decode_custom
 from isthmus.oci.digest import Digest
 
 VERSION = 1
+_MADE = "isthmus:"
 MAX_LOCK = 256 << 20
 _HEADER = """\
 # What the platform asks for, resolved to digests. Written by `isthmus lock`; do not edit.
@@ -184,9 +185,12 @@ def format_lock(lock: Lock) -> str:
 
 
 def changed(old: Lock, new: Lock) -> list[str]:
-    """What differs, sorted by name: `added NAME`, `removed NAME` or `changed NAME OLD NEW` with digests."""
-    before = {entry.key: entry for entry in old.references}
-    after = {entry.key: entry for entry in new.references}
+    """What differs, sorted by name: `added NAME`, `removed NAME` or `changed NAME OLD NEW` with digests.
+
+    What is made of the rest of the lock, and says when that was looked at, is no difference of its own.
+    """
+    before = {entry.key: entry for entry in old.references if not entry.name.startswith(_MADE)}
+    after = {entry.key: entry for entry in new.references if not entry.name.startswith(_MADE)}
     lines: list[str] = []
     for key in sorted(before.keys() | after.keys(), key=lambda key: (key[1], key[0])):
         was, now = before.get(key), after.get(key)
