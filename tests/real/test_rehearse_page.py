@@ -32,12 +32,12 @@ RESULT = RehearsalResult(
     started=139,
     failed=(
         Failure(
-            "registry.k8s.io/ingress-nginx/kube-webhook-certgen:v1.5.2@sha256:" + "e8825994b7a2c7497375a9b945f386506c"
+            "registry.k8s.io/ingress-nginx/kube-webhook-certgen:v1.5.2@sha256:e8825994b7a2c7497375a9b945f386506c"
             "a6a3eda80b89b74ef2db743f66a5ea",
-            "ctr: failed to resolve reference: registry.air-gapped.internal/mirror/registry.k8s.io/ingress-nginx"
-            "/kube-webhook-certgen: not found",
+            "ctr: failed to resolve reference: registry.air-gapped.internal/mirror/registry.k8s.io"
+            "/ingress-nginx/kube-webhook-certgen: not found",
         ),
-        Failure("https://artifacts.opensearch.org/releases/plugins/repository-s3-2.19.4.zip", "the server answers 404"),
+        Failure("https://artifacts.opensearch.org/releases/repository-s3-2.19.4.zip", "the server answers 404"),
     ),
     egress=(
         Egress("download.falco.org", 443, "tcp", "docker.io/falcosecurity/falco-driver-loader:0.41.3", "curl", 4),
@@ -60,9 +60,10 @@ def browser() -> Iterator["Browser"]:
         browser.close()
 
 
-@pytest.fixture(params=["open", "complete"])
+@pytest.fixture(params=["open", "complete", "cluster"])
 def page_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    result = RESULT if request.param == "open" else RehearsalResult(pulled=142, fetched=37, seconds=61.0)
+    complete = RehearsalResult(pulled=142, fetched=37, seconds=61.0, on_cluster=request.param == "cluster")
+    result = RESULT if request.param == "open" else complete
     path = tmp_path / f"{request.param}.html"
     path.write_text(rehearsal_page(result, "welkin"))
     return path

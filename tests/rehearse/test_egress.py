@@ -55,3 +55,14 @@ def test_complete_is_nothing_failed_and_nothing_undecided() -> None:
     assert RehearsalResult(egress=(Egress("x.com", 443, "tcp", "i", "p", 1, "allow"),)).is_complete
     assert not RehearsalResult(failed=(Failure("n", "w"),)).is_complete
     assert RehearsalResult(egress=(row,)).document()["egress"][0]["by"] == "i (p)"
+
+
+def test_a_rule_with_a_port_covers_the_name_that_was_only_asked_for() -> None:
+    rules = [Decided(endpoint="x.com:443", decision="disable")]
+    rows = sum_up([attempt("x.com", 53, "dns"), attempt("x.com", 80, "tcp", source="b")], IMAGES, rules)
+    assert [(row.proto, row.decision) for row in rows] == [("dns", "disable"), ("tcp", "")]
+
+
+def test_targets_for_people() -> None:
+    shown = [Egress(to, port, "tcp", "a").target for to, port in (("x.com", 443), ("2001:db8::7", 80), ("::1", 0))]
+    assert shown == ["x.com:443", "[2001:db8::7]:80", "::1"]

@@ -305,8 +305,9 @@ def _show(result: "RehearsalResult") -> None:
     for failure in result.failed:
         click.echo(f"failed  {failure.name}: {failure.why}")
     for row in result.egress:
-        where = f"{row.to}:{row.port}/{row.proto}" if row.port else f"{row.to}/{row.proto}"
-        click.echo(f"egress  {where}  by {row.by}, {row.count} times: {row.decision or 'not decided'}")
+        click.echo(
+            f"egress  {row.target}/{row.proto}  by {row.by}, {row.count} times: {row.decision or 'not decided'}"
+        )
     done = f"{result.pulled} images pulled, {result.fetched} other things fetched"
     if result.started:
         done += f", {result.started} entry points started"

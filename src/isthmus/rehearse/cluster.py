@@ -246,4 +246,5 @@ def _result(plan: Sequence[PodPlan], state: _State, seconds: float) -> Rehearsal
         ),
         notes=(f"pulled by the kubelets of {len(nodes)} nodes: {', '.join(nodes[:20])}",),
         seconds=seconds,
+        on_cluster=True,
     )

@@ -29,17 +29,17 @@ def sum_up(
     rules = tuple(decided)
     return tuple(
         sorted(
-            Egress(to, port, proto, image, process, count, _decision(to, port, rules))
+            Egress(to, port, proto, image, process, count, _decision(to, port, proto, rules))
             for (to, port, proto, image, process), count in counts.items()
             if proto != "dns" or (to, image) not in reached
         )
     )
 
 
-def _decision(to: str, port: int, rules: tuple[Decided, ...]) -> str:
+def _decision(to: str, port: int, proto: str, rules: tuple[Decided, ...]) -> str:
     for rule in rules:
         parts = urlsplit(rule.endpoint if "://" in rule.endpoint else f"//{rule.endpoint}")
-        same_port = parts.port is None or parts.port == port
+        same_port = parts.port is None or parts.port == port or proto == "dns"
         if parts.hostname and same_port and (to == parts.hostname or to.endswith(f".{parts.hostname}")):
             return rule.decision
     return ""

@@ -28,13 +28,22 @@ class Egress(msgspec.Struct, frozen=True, order=True):
     decision: str = ""
 
     @property
+    def target(self) -> str:
+        """Where to, for people: with the port, where there is one."""
+        host = f"[{self.to}]" if ":" in self.to and self.port else self.to
+        return f"{host}:{self.port}" if self.port else host
+
+    @property
     def by(self) -> str:
         """Image and process in one."""
         return f"{self.image} ({self.process})" if self.process else self.image
 
 
 class RehearsalResult(msgspec.Struct, frozen=True):
-    """`pulled` counts images, `fetched` the other things, `started` the entry points that were tried."""
+    """`pulled` counts images, `fetched` the other things, `started` the entry points that were tried.
+
+    `on_cluster` says that a cluster's own nodes pulled, which knows nothing of files and of ways out.
+    """
 
     pulled: int = 0
     fetched: int = 0
@@ -43,6 +52,7 @@ class RehearsalResult(msgspec.Struct, frozen=True):
     egress: tuple[Egress, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    on_cluster: bool = False
 
     @property
     def is_complete(self) -> bool:

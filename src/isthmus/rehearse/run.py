@@ -78,7 +78,16 @@ def rehearse(
         if options.scratch is not None:
             content = traces.scratch_directory(options.scratch)
             stack.callback(traces.remove_directory, content)
-        return _rehearse(site, store, options, progress, directory, content, started)
+        pools: list[ThreadPoolExecutor] = []
+        stack.callback(_settle, pools)
+        return _rehearse(site, store, options, progress, directory, content, pools, started)
+
+
+def _settle(pools: Iterable[ThreadPoolExecutor]) -> None:
+    """When we were stopped, what was under way ends now that its containerd and namespaces are gone."""
+    for pool in pools:
+        pool.shutdown(wait=True, cancel_futures=True)
+    traces.end_containers(traces.run_name())
 
 
 def _rehearse(
@@ -88,6 +97,7 @@ def _rehearse(
     progress: Progress,
     directory: Path,
     content: Path,
+    pools: list[ThreadPoolExecutor],
     started: float,
 ) -> RehearsalResult:
     resolver = directory / "resolv.conf"
@@ -97,7 +107,7 @@ def _rehearse(
         closed_network(str(resolver)) as network,
         running_site(site, store, network, directory, sink=options.sink, real=options.real) as running,
     ):
-        world = _World(network, running, directory, content, resolver, options, progress)
+        world = _World(network, running, directory, content, resolver, options, progress, pools)
         return world.rehearse(started)
 
 
@@ -113,11 +123,13 @@ class _World:
         resolver: Path,
         options: Options,
         progress: Progress,
+        pools: list[ThreadPoolExecutor],
     ) -> None:
         self._network = network
         self._running = running
         self._directory = directory
         self._content = content
+        self._pools = pools
         self._resolver = resolver
         self._options = options
         self._progress = progress
@@ -192,6 +204,7 @@ class _World:
     ) -> list[LockEntry]:
         """Take a step with each, several at once; returns those with which it went well."""
         pool = ThreadPoolExecutor(self._options.jobs, thread_name_prefix="isthmus-image")
+        self._pools.append(pool)
         well = []
         try:
             for number, (entry, fine) in enumerate(zip(entries, pool.map(step, entries), strict=True), 1):
@@ -199,7 +212,6 @@ class _World:
                 if fine:
                     well.append(entry)
         finally:
-            # When we are stopped, what is under way ends by itself: its containerd and namespaces go.
             pool.shutdown(wait=sys.exc_info()[0] is None, cancel_futures=True)
         return well
 
