@@ -100,8 +100,7 @@ def test_order_holds_for_pipelined_and_cut_requests(
     ping = b"GET /v2/" + HEAD_LINES
     body = client.get(PAUSE).body
     host, _, port = thread.address.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=20) as sock:
-        stream = sock.makefile("rb")
+    with socket.create_connection((host, int(port)), timeout=20) as sock, sock.makefile("rb") as stream:
 
         def answer() -> bytes:
             assert stream.readline().startswith(b"HTTP/1.1 200")
