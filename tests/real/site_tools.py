@@ -1,6 +1,6 @@
-"""Large programs that read what `configure` writes: Trivy, CoreDNS, a kube-apiserver (`ModuleProgram`).
+"""Large programs that read what `configure` writes: Trivy and CoreDNS (`ModuleProgram`).
 
-Each is built once a machine in a module of its own, since `go install` refuses modules with replacements, and
+Each is built once a machine in a module of its own, since `go install` refuses modules with replacements, and is
 kept in the user's cache directory. A build takes minutes: one that is not there is only made where
 ISTHMUS_TEST_BUILD_SECONDS says for how long, or by `python -m tests.real.site_tools`; otherwise the test is
 skipped at once. Not here: small tools (`go_tools`), and what is done with any.
@@ -21,16 +21,11 @@ SECONDS = "ISTHMUS_TEST_BUILD_SECONDS"
 
 @dataclass(frozen=True)
 class ModuleProgram:
-    """A program of a Go module; `replaced` are modules that its own go.mod replaces, with their versions.
-
-    `experiment` is what of Go it needs that is not on by default.
-    """
+    """A program of a Go module; `experiment` is what of Go it needs that is not on by default."""
 
     name: str
-    module: str
     version: str
     package: str
-    replaced: tuple[tuple[str, str], ...] = ()
     experiment: str = ""
 
     @property
@@ -63,9 +58,7 @@ class ModuleProgram:
         """Make it. Raises CalledProcessError and TimeoutExpired."""
         folder = self.place / "module"
         folder.mkdir(parents=True, exist_ok=True)
-        lines = ["module example.org/tools", "", "go 1.24.0", ""]
-        lines += [f"replace {name} => {name} {version}" for name, version in self.replaced]
-        (folder / "go.mod").write_text("\n".join(lines) + "\n")
+        (folder / "go.mod").write_text("module example.org/tools\n\ngo 1.24.0\n")
         (folder / "go.sum").unlink(missing_ok=True)
         environment = os.environ | {"GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
         environment["GOEXPERIMENT"] = self.experiment
@@ -80,31 +73,14 @@ class ModuleProgram:
         new.rename(self.target)
 
 
-_STAGED = (
-    "api apiextensions-apiserver apimachinery apiserver cli-runtime client-go cloud-provider cluster-bootstrap "
-    "code-generator component-base component-helpers controller-manager cri-api cri-client csi-translation-lib "
-    "dynamic-resource-allocation endpointslice externaljwt kms kube-aggregator kube-controller-manager kube-proxy "
-    "kube-scheduler kubectl kubelet metrics mount-utils pod-security-admission sample-apiserver sample-cli-plugin "
-    "sample-controller"
-)
-"""Kubernetes' own modules, which its go.mod replaces by directories."""
-
 TRIVY = ModuleProgram(
     "trivy",
-    "github.com/aquasecurity/trivy",
     "v0.74.0",
     "github.com/aquasecurity/trivy/cmd/trivy",
     experiment="jsonv2",
 )
-COREDNS = ModuleProgram("coredns", "github.com/coredns/coredns", "v1.12.1", "github.com/coredns/coredns")
-KUBE_APISERVER = ModuleProgram(
-    "kube-apiserver",
-    "k8s.io/kubernetes",
-    "v1.33.4",
-    "k8s.io/kubernetes/cmd/kube-apiserver",
-    tuple((f"k8s.io/{name}", "v0.33.4") for name in _STAGED.split()),
-)
-ALL = (COREDNS, TRIVY, KUBE_APISERVER)
+COREDNS = ModuleProgram("coredns", "v1.12.1", "github.com/coredns/coredns")
+ALL = (COREDNS, TRIVY)
 
 
 def main(names: list[str]) -> int:

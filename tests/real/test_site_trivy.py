@@ -114,7 +114,7 @@ def inside(
         put_database(store, "trivy-db", "2")
         put_database(store, "trivy-java-db", "1")
         for name in ("ghcr.io/aquasecurity/trivy-operator:0.27.0", "docker.io/goharbor/harbor-core:v2.12.0"):
-            layer = images.make_layer({"etc/os-release": b'ID=debian\nVERSION_ID="12"\n'})
+            layer = images.make_layer({"etc/debian_version": b"12.5\n"})
             images.name_it(store, name, images.put_image(store, name.rpartition(":")[0], [layer]))
     Store.create(tmp_path / "site").close()
     authority = Authority(tmp_path / "pki", Settings("site"))
@@ -221,7 +221,7 @@ def test_the_real_trivy_downloads_and_scans(inside: Inside) -> None:
         trivy(inside, "image", "--scanners", "vuln", "--offline-scan", "--image-src", "remote", "--format", "json",
               image, TRIVY_DB_REPOSITORY=database)
     )  # fmt: skip
-    assert report["Metadata"]["OS"] == {"Family": "debian", "Name": "12"}
+    assert report["Metadata"]["OS"] == {"Family": "debian", "Name": "12.5"}
 
 
 def test_without_the_sites_ca_trivy_refuses(inside: Inside) -> None:
