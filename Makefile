@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@$(BIN)/python -m pip install --quiet --editable . --group dev
-	@for extra in age ck8s git helm kubespray parity qr s3 zstd; do \
+	@for extra in age ck8s helm kubespray parity qr s3 zstd; do \
 	    $(BIN)/python -m pip install --quiet --editable ".[$$extra]" \
 	    || echo "extra '$$extra' cannot be installed here; what needs it will say so"; \
 	done
