@@ -28,7 +28,11 @@ _BRIDGE = "site0"
 
 def networks() -> tuple[str, ...]:
     """What is inside: IPv4, and IPv6 where this machine's kernel has it."""
-    has_6 = Path("/proc/net/if_inet6").exists()
+    settings = [Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6") for name in ("all", "default")]
+    try:  # a new namespace may inherit that it is switched off
+        has_6 = all(path.read_text().strip() == "0" for path in settings)
+    except OSError:
+        has_6 = False
     return (str(NETWORK), str(NETWORK_6)) if has_6 else (str(NETWORK),)
 
 

@@ -164,6 +164,6 @@ def _record(
 
 
 def _listens(network: ClosedNetwork, *ports: int) -> bool | None:
-    listening = network.site.output("cat", "/proc/net/tcp", "/proc/net/tcp6").splitlines()
+    listening = network.site.output("sh", "-c", "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || :").splitlines()
     heard = {words[1].rpartition(":")[2] for line in listening if (words := line.split())[3:4] == ["0A"]}
     return True if all(f"{port:04X}" in heard for port in ports) else None
