@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -175,12 +176,16 @@ def test_containerd_takes_an_export_of_one_platform_and_by_digest(
 def test_podman_loads_our_export(tmp_path: Path, store: Path, real_images: list[BuiltImage]) -> None:
     programs.require("podman")
     _isthmus("export", "--store", store, "--out", "out.tar", cwd=tmp_path)
-    where = ["--root", str(tmp_path / "root"), "--runroot", str(tmp_path / "run"), "--storage-driver", "vfs"]
+    short = programs.short_directory()  # Podman refuses longer names for its run directory
+    where = ["--root", str(tmp_path / "root"), "--runroot", str(short / "run"), "--storage-driver", "vfs"]
     try:
         loaded = output("podman", *where, "load", "--input", tmp_path / "out.tar")
     finally:
         output("podman", *where, "rmi", "--all", "--force")
-    assert all(_one(real_images, name).reference in loaded for name in NAMES)
+        shutil.rmtree(short, ignore_errors=True)
+    for name in NAMES:
+        # A docker archive names by tags alone; what has only a digest gets one that says it.
+        assert _one(real_images, name).reference.replace("@sha256:", ":sha256-") in loaded
 
 
 def test_docker_loads_our_export(tmp_path: Path, store: Path, real_images: list[BuiltImage]) -> None:

@@ -184,11 +184,19 @@ class _World:
     def _see_all(self, node: Runtime, entries: Sequence[LockEntry], total: int) -> None:
         """First all pulls and then all entry points, which may keep the machine busy; or image by image."""
         if self._options.discard:
-            self._each(lambda entry: self._see(node, entry), entries, 0, total, self._steps)
+            came = self._each(lambda entry: self._see(node, entry), entries, 0, total, self._steps)
+            self._see_again(node, [entry for entry in entries if entry not in came])
             return
         came = self._each(lambda entry: self._pull(node, entry), entries, 0, total)
         if self._options.seconds:
             self._each(lambda entry: self._try(node, entry), came, len(entries), total)
+
+    def _see_again(self, node: Runtime, entries: Sequence[LockEntry]) -> None:
+        """What did not come while entry points of others kept the machine busy, once more, one by one."""
+        names = {entry.name for entry in entries}
+        self._failed = [failure for failure in self._failed if failure.name not in names]
+        for entry in entries:
+            self._see(node, entry)
 
     @property
     def _steps(self) -> int:
