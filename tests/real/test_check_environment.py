@@ -24,7 +24,7 @@ from tests.real import sshd
 from tests.real.netns import ClosedNetwork, Namespace
 from tests.real.programs import Program, require
 
-pytestmark = [pytest.mark.real, pytest.mark.root, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.real, pytest.mark.root, pytest.mark.timeout(240), pytest.mark.xdist_group("seaweedfs")]
 
 ISTHMUS = Path(sys.executable).with_name("isthmus")
 DOMAIN = "site.test"

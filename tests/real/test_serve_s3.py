@@ -24,7 +24,7 @@ from isthmus.store.object_storage import ObjectStorage, open_storage, parse_stor
 from tests.serve.conftest import Client
 from tests.store import content
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("seaweedfs")]
 
 LARGE = os.urandom(20_000_000)
 """More than one part of an upload."""
