@@ -15,7 +15,7 @@ from isthmus.demo.images import make_layer, name_it, put_artifact
 from isthmus.inventory.lock import LockEntry
 from isthmus.oci import Reference
 from isthmus.store import Store
-from tests.real.programs import output, require, require_root
+from tests.real.programs import require, require_root
 from tests.rehearse.closed_world import Platform, host_network, leftovers, rehearse
 
 pytestmark = [pytest.mark.real, pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("rehearsal")]
@@ -94,8 +94,10 @@ def test_what_a_killed_rehearsal_left_is_cleaned_by_the_next(tmp_path: Path) -> 
     before = host_network()
     command = [sys.executable, "-m", "isthmus", "rehearse", "--store", "store", "--run", "30s"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # Its own, by its process: another's would end the wait before there is anything to leave.
+    began = Path(f"/run/netns/isthmus-rehearsal-{process.pid}-p1")
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not any("-p1" in name for name in output("ip", "netns").split()):
+    while time.monotonic() < deadline and not began.exists():
         time.sleep(0.1)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
