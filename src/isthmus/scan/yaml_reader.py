@@ -17,7 +17,9 @@ MAX_DOCUMENT = 48 << 20
 
 # Helm's splitter is `(?:^|\s*\n)---\s*`: what follows the dashes need not be a space, as in `---# comment`.
 # Blanks at the ends of documents do not matter to a parser, the indentation of their first line does.
-_SEPARATOR = re.compile(r"^(?:---[ \t]*|\.\.\.[ \t]*$)", re.MULTILINE)
+# The line feed comes first so that the search leaps from line to line: `^` would try every character.
+_SEPARATOR = re.compile(r"\n(?:---[ \t]*|\.\.\.[ \t]*$)", re.MULTILINE)
+_FIRST_SEPARATOR = re.compile(r"---[ \t]*|\.\.\.[ \t]*$", re.MULTILINE)
 _DIRECTIVE = re.compile(r"\A(?:[ \t]*(?:#.*)?\n)*%(?:YAML|TAG)\b.*(?:\n|\Z)")
 
 
@@ -30,9 +32,10 @@ class Piece(msgspec.Struct, frozen=True):
 
 def split(text: str) -> Iterator[Piece]:
     """The documents of a stream, without those that hold nothing but blanks and comments."""
-    start, line = 0, 1
-    for match in _SEPARATOR.finditer(text):
-        yield from _piece(text[start : match.start()], line)
+    first = _FIRST_SEPARATOR.match(text)
+    start, line = first.end() if first else 0, 1
+    for match in _SEPARATOR.finditer(text, start):
+        yield from _piece(text[start : match.start() + 1], line)
         line += text.count("\n", start, match.end())
         start = match.end()
     yield from _piece(text[start:], line)
