@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from isthmus.bundle.layout import Kind
-from isthmus.bundle.medium import new_buffer, open_regular
+from isthmus.bundle.medium import open_regular
+from isthmus.bundle.overlap import Ring
 from isthmus.bundle.parity import Geometry, Piece, geometry_of
 from isthmus.bundle.problems import Problem
 from isthmus.bundle.repair import Ranges, repair
@@ -42,14 +43,14 @@ def mend(contents: Contents, volumes: Iterable[Volume], problems: Iterable[Probl
 
 def keep_parity(volumes: Iterable[Volume], stage: Stage) -> None:
     """Copy the parity of intact volumes into the staging directory, for when more is there. Raises `io-failed`."""
-    buffer = new_buffer()
+    ring = Ring()
     for volume in volumes:
         for record in volume.records():
             segment = record.placed.segment
             if segment and segment.kind == Kind.PARITY and not stage.kept_parity(segment.blob):
                 try:
                     with open_regular(volume.path) as file:
-                        stage.keep_parity(segment, payload(file, record, buffer))
+                        stage.keep_parity(segment, payload(file, record, ring))
                 except IsthmusError as error:
                     if error.code == "io-failed":
                         raise

@@ -8,8 +8,7 @@ what goes where (`planning`), the bytes around payloads (`shape`), what is there
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,8 +19,8 @@ from isthmus.bundle.fitting import BundlePlan
 from isthmus.bundle.kept import Journal, hash_file
 from isthmus.bundle.layout import pack_record
 from isthmus.bundle.locking import exclusive
-from isthmus.bundle.medium import io_errors, new_buffer, open_regular
-from isthmus.bundle.overlap import THREADS, WriteBehind, beside
+from isthmus.bundle.medium import io_errors, open_regular
+from isthmus.bundle.overlap import Ring, WriteBehind
 from isthmus.bundle.scan import Front, scan
 from isthmus.bundle.shape import Planned, Shape, Signers, shapes_of, signers_of
 from isthmus.bundle.spans import Spans
@@ -34,6 +33,8 @@ from isthmus.store.files import WRITE
 PARTIAL = ".partial"
 _BUSY = "another process packs into this directory"
 _BUFFERED = 256 * 1024
+_LANES = 3
+"""Hashes beside copying: of the volume, of the payload, and of a blob that comes in several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +68,21 @@ def pack(
     out_dir: str | os.PathLike[str],
     signing_key: Signers = None,
     progress: Progress | None = None,
+    *,
+    durable: bool = False,
 ) -> PackResult:
     """Write the volumes of a plan into a directory, and `manifest.json`, `manifest.sig`, `SHA256SUMS` last.
 
-    Volumes that are there and intact are kept. Raises UsageError `file-exists` where the directory holds
-    another bundle, `store-busy` where another `pack` writes there, VerificationError `damaged-store` where
-    the store's bytes are not what they should be, UnreachableError `io-failed`.
+    Volumes that are there and intact are kept. With `durable`, bytes reach the medium before they count. Raises
+    UsageError `file-exists` where the directory holds another bundle, `store-busy` where another `pack` writes
+    there, VerificationError `damaged-store` where the store's bytes are not what they should be,
+    UnreachableError `io-failed`.
     """
     place = Path(out_dir)
-    with exclusive(place, _BUSY), ThreadPoolExecutor(THREADS, "isthmus-pack") as pool:
+    with exclusive(place, _BUSY), Ring(_LANES) as ring:
         shapes = shapes_of(plan, signing_key)
         check_directory(place, shapes)
-        packer = _Packer(plan, store, place, pool, progress)
+        packer = _Packer(plan, store, place, ring, progress, durable=durable)
         for shape in shapes:
             packer.volume(shape)
         volumes = tuple(packer.done)
@@ -93,6 +97,8 @@ def pack_again(
     out_dir: str | os.PathLike[str],
     signing_key: Signers = None,
     progress: Progress | None = None,
+    *,
+    durable: bool = False,
 ) -> PackResult:
     """Write one volume of a plan once more, byte for byte, over what there may be of it; nothing else is touched.
 
@@ -101,11 +107,11 @@ def pack_again(
     Blobs that it shares with other volumes are hashed in the store first. Raises as `pack` does.
     """
     place = Path(out_dir)
-    with exclusive(place, _BUSY), ThreadPoolExecutor(THREADS, "isthmus-pack") as pool:
+    with exclusive(place, _BUSY), Ring(_LANES) as ring:
         shapes = shapes_of(plan, signing_key)
         again = shapes[number - 1]
         check_directory(place, shapes, leave_out=again.file_name)
-        packer = _Packer(plan, store, place, pool, progress)
+        packer = _Packer(plan, store, place, ring, progress, durable=durable)
         packer.again(again)
         for name, data in plan.files.items() if number == 1 else ():
             replace(place / name, data)
@@ -123,8 +129,8 @@ def pack_stream(
 
     Raises as `pack` does; what went out before is then no bundle.
     """
-    with ThreadPoolExecutor(THREADS, "isthmus-pack") as pool:
-        packer = _Packer(plan, store, Path("-"), pool, progress)
+    with Ring(_LANES) as ring:
+        packer = _Packer(plan, store, Path("-"), ring, progress, durable=False)
         for shape in shapes_of(plan, signing_key):
             packer.into(stream, shape)
     return _result(plan, tuple(packer.done))
@@ -137,6 +143,8 @@ def pack_encrypted(
     recipients: Sequence[Any],
     signing_key: Signers = None,
     progress: Progress | None = None,
+    *,
+    durable: bool = False,
 ) -> PackResult:
     """Write each volume encrypted, as `bundle-NUMBER.isv.age`, and `SHA256SUMS` last; no manifest beside them.
 
@@ -144,10 +152,10 @@ def pack_encrypted(
     volume that it finished. Raises as `pack` does; UsageError `file-exists` where there is a finished bundle.
     """
     place = Path(out_dir)
-    with exclusive(place, _BUSY), ThreadPoolExecutor(THREADS, "isthmus-pack") as pool:
+    with exclusive(place, _BUSY), Ring(_LANES) as ring:
         if (place / CHECKSUMS).exists() or any(place.glob("*.isv")):
             raise UsageError("file-exists", "it holds a bundle; pack into an empty directory", where=str(place))
-        packer, journal = _Packer(plan, store, place, pool, progress), Journal(place, recipients)
+        packer, journal = _Packer(plan, store, place, ring, progress, durable=durable), Journal(place, recipients)
         for shape in shapes_of(plan, signing_key):
             packer.encrypted(shape, recipients, journal)
         volumes = tuple(packer.done)
@@ -166,16 +174,23 @@ class _Packer:
     """One run: the volumes in order, and the blobs that go from one to the next."""
 
     def __init__(
-        self, plan: BundlePlan, store: Store, place: Path, pool: Executor, progress: Progress | None
+        self,
+        plan: BundlePlan,
+        store: Store,
+        place: Path,
+        ring: Ring,
+        progress: Progress | None,
+        *,
+        durable: bool,
     ) -> None:
         self.done: list[PackedVolume] = []
         self._plan = plan
         self._store = store
         self._place = place
-        self._pool = pool
+        self._ring = ring
+        self._durable = durable
         self._meter = Meter(plan.size, progress or silent)
         self._spans = Spans()
-        self._buffer = new_buffer()
         self._unproven: list[tuple[Path, Path]] = []
         self._before = 0
 
@@ -184,10 +199,10 @@ class _Packer:
         final = self._place / shape.file_name
         partial = self._place / (shape.file_name + PARTIAL)
         before = self._spans.copy()
-        front = scan(final, shape, self._spans, self._pool, self._buffer)
+        front = scan(final, shape, self._spans, self._ring)
         if not front.complete:
             self._spans = before
-            front = scan(partial, shape, self._spans, self._pool, self._buffer)
+            front = scan(partial, shape, self._spans, self._ring)
             if not front.complete:
                 self._write(partial, shape, front)
             self._unproven.append((partial, final))
@@ -231,7 +246,7 @@ class _Packer:
             self._pass_over(shape)
             size, digest = taken[0].size, taken[0].sha256
         else:
-            with _continued(partial, 0) as file, encrypted(file, recipients) as stream:
+            with _continued(partial, 0, durable=self._durable) as file, encrypted(file, recipients) as stream:
                 self._fill(stream, shape, Front())
             with open_regular(partial) as written:
                 size, digest = written.size, hash_file(written)
@@ -259,12 +274,9 @@ class _Packer:
         self._meter.reach(self._before, shape.file_name)
 
     def _write(self, partial: Path, shape: Shape, front: Front) -> None:
-        with _continued(partial, front.position) as file:
-            behind = WriteBehind(self._pool, file.fileno())
-            try:
-                self._fill(file, shape, front, behind)
-            finally:
-                behind.finish()
+        with _continued(partial, front.position, durable=self._durable) as file, ExitStack() as stack:
+            behind = stack.enter_context(WriteBehind(file.fileno())) if self._durable else None
+            self._fill(file, shape, front, behind)
 
     def _fill(self, file: BinaryIO, shape: Shape, front: Front, behind: WriteBehind | None = None) -> None:
         records = shape.records()
@@ -282,11 +294,15 @@ class _Packer:
         payload = hashlib.sha256()
         blob = None if record.is_whole or record.is_parity else self._spans.begin(record.header)
         for piece in self._meter.through(self._payload(record)):
-            with beside(self._pool, piece, front.hash, payload, *([] if blob is None else [blob])):
-                file.writelines(piece[start : start + WRITE] for start in range(0, len(piece), WRITE))
+            for digest in (front.hash, payload) if blob is None else (front.hash, payload, blob):
+                self._ring.feed(digest, piece)
+            file.writelines(piece[start : start + WRITE] for start in range(0, len(piece), WRITE))
             front.position += len(piece)
             if behind is not None:
                 behind.wrote(len(piece))
+            if record.is_parity:
+                self._ring.settle()  # its bytes are not in the ring, and do not stay
+        self._ring.settle()
         checksum = payload.digest()
         proven = record.accepts(checksum) if blob is None else self._spans.keep(record.header, blob)
         if not proven:
@@ -307,10 +323,11 @@ class _Packer:
         left = header.length
         with self._store.open_blob("", blob, header.offset) as reader:
             while left:
-                count = reader.readinto(self._buffer[: min(left, len(self._buffer))])
+                room = self._ring.room()
+                count = reader.readinto(room[:left])
                 if not count:
                     self._give_up(record)
-                yield self._buffer[:count]
+                yield room[:count]
                 left -= count
 
     def _give_up(self, record: Planned) -> None:
@@ -336,8 +353,8 @@ class _Packer:
 
 
 @contextmanager
-def _continued(path: Path, position: int) -> Iterator[BinaryIO]:
-    """A partial file, cut off at a place and open for more; on the medium when the context ends."""
+def _continued(path: Path, position: int, *, durable: bool) -> Iterator[BinaryIO]:
+    """A partial file, cut off at a place and open for more; if `durable`, on the medium when the context ends."""
     with io_errors(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         with open(descriptor, "r+b", buffering=_BUFFERED) as file:
@@ -345,7 +362,8 @@ def _continued(path: Path, position: int) -> Iterator[BinaryIO]:
             file.seek(position)
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
 
 
 def _put(file: BinaryIO, front: Front, data: bytes) -> None:

@@ -4,17 +4,17 @@ Not here: going on from there (`packing`).
 """
 
 import hashlib
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isthmus.bundle.layout import HEADER_SIZE, RECORD_HEADER_SIZE, TRAILER_SIZE, pack_record
 from isthmus.bundle.medium import MediumFile, open_regular
-from isthmus.bundle.overlap import beside
+from isthmus.bundle.overlap import Ring
 from isthmus.bundle.shape import Planned, Shape
 from isthmus.bundle.spans import Spans
 from isthmus.errors import UsageError
+from isthmus.oci.content import CHUNK
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -30,7 +30,7 @@ class Front:
     complete: bool = False
 
 
-def scan(path: Path, shape: Shape, spans: Spans, pool: Executor, buffer: memoryview) -> Front:
+def scan(path: Path, shape: Shape, spans: Spans, ring: Ring) -> Front:
     """Check a file against what it must become; a missing one has no front. Raises `io-failed`.
 
     `spans` goes along, so that afterwards it stands where the front ends.
@@ -50,7 +50,7 @@ def scan(path: Path, shape: Shape, spans: Spans, pool: Executor, buffer: memoryv
         front.position = HEADER_SIZE
         records = shape.records()
         for record in records:
-            if not _take(file, record, front, spans, pool, buffer):
+            if not _take(file, record, front, spans, ring):
                 return front
         tail = shape.tail(records, front.checksums)
         if file.size == shape.size and file.at(front.position, len(tail)) == tail:
@@ -59,9 +59,7 @@ def scan(path: Path, shape: Shape, spans: Spans, pool: Executor, buffer: memoryv
     return front
 
 
-def _take(
-    file: MediumFile, record: Planned, front: Front, spans: Spans, pool: Executor, buffer: memoryview
-) -> bool:
+def _take(file: MediumFile, record: Planned, front: Front, spans: Spans, ring: Ring) -> bool:
     head = file.at(record.position, RECORD_HEADER_SIZE)
     start = record.position + RECORD_HEADER_SIZE
     end = start + record.header.length
@@ -73,12 +71,13 @@ def _take(
     if blob is None and not alone:
         return False
     whole.update(head)
-    for position in range(start, end, len(buffer)):
-        piece = buffer[: min(len(buffer), end - position)]
+    for position in range(start, end, CHUNK):
+        piece = ring.room()[: end - position]
         if file.into(piece, position) != len(piece):
             return False
-        with beside(pool, piece, whole, *([] if blob is None else [blob])):
-            payload.update(piece)
+        for digest in (whole, payload) if blob is None else (whole, payload, blob):
+            ring.feed(digest, piece)
+    ring.settle()
     checksum = payload.digest()
     if file.at(end, TRAILER_SIZE) != checksum or not record.accepts(checksum):
         return False

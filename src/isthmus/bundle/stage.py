@@ -12,7 +12,8 @@ from typing import Self
 
 from isthmus.bundle.layout import Kind, RecordHeader
 from isthmus.bundle.manifest import BundleManifest, Segment
-from isthmus.bundle.medium import MediumFile, failed, new_buffer, open_regular, write_file
+from isthmus.bundle.medium import MediumFile, failed, open_regular, write_file
+from isthmus.bundle.overlap import Ring
 from isthmus.bundle.problems import Problem
 from isthmus.bundle.verifying import DamageReport
 from isthmus.bundle.volume import Readable, Record, Volume, payload
@@ -26,12 +27,14 @@ _PARITY = "parity"
 class Stage:
     """A staging directory, and the store that it is for, if there is one already."""
 
-    def __init__(self, staging: Staging, store: Store | None, manifest: BundleManifest, meter: Meter) -> None:
+    def __init__(
+        self, staging: Staging, store: Store | None, manifest: BundleManifest, meter: Meter, ring: Ring
+    ) -> None:
         self.staging = staging
         self.meter = meter
         self.manifest = manifest
         self._store = store
-        self._buffer = new_buffer()
+        self._ring = ring
         self._seen: set[int] = set()
 
     def has(self, number: int) -> bool:
@@ -87,7 +90,7 @@ class Stage:
         """As `take`, but parity is kept too, since it will not be read again."""
         segment = record.placed.segment
         if segment is not None and segment.kind == Kind.PARITY and self.manifest.parity:
-            self.keep_parity(segment, self.meter.through(payload(file, record, self._buffer)))
+            self.keep_parity(segment, self.meter.through(payload(file, record, self._ring)))
         else:
             self.take(file, record)
 
@@ -95,7 +98,7 @@ class Stage:
         """Read, verify and keep one record. Raises VerificationError where it is damaged."""
         header = record.placed.header
         if header is None or self.holds(record):
-            for _ in self.meter.through(payload(file, record, self._buffer)):
+            for _ in self.meter.through(payload(file, record, self._ring)):
                 pass
         elif record.is_whole:
             self._take_whole(file, record, header)
@@ -109,10 +112,10 @@ class Stage:
         writer has forgotten it, and the record is read once more.
         """
         for attempt in (1, 2):
-            with self.staging.write_blob(header.digest, header.total) as writer:
+            with self.staging.write_blob(header.digest, header.total, self._ring) as writer:
                 begun = writer.offset > 0
                 try:
-                    pieces = payload(file, record, self._buffer, skip=writer.offset, hashed=False)
+                    pieces = payload(file, record, self._ring, skip=writer.offset, hashed=False)
                     for piece in self.meter.through(pieces):
                         writer.write(piece)
                     writer.commit()
@@ -123,8 +126,9 @@ class Stage:
                     return
 
     def _take_segment(self, file: Readable, record: Record, header: RecordHeader) -> None:
-        with self.staging.write_at(header.digest, header.total, header.offset, header.length) as writer:
-            for piece in self.meter.through(payload(file, record, self._buffer)):
+        place = (header.digest, header.total, header.offset, header.length)
+        with self.staging.write_at(*place, self._ring) as writer:
+            for piece in self.meter.through(payload(file, record, self._ring)):
                 writer.write(piece)
             writer.commit()
         try:

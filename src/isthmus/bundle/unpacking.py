@@ -23,10 +23,12 @@ from isthmus.bundle.locking import exclusive
 from isthmus.bundle.manifest import BundleManifest, bundle_id
 from isthmus.bundle.medium import failed
 from isthmus.bundle.mending import keep_parity, mend
+from isthmus.bundle.overlap import Ring
 from isthmus.bundle.planning import TOOL_PREFIX
 from isthmus.bundle.policy import Gate, Policy, gate
 from isthmus.bundle.problems import MissingVolume, Problem, error_for
 from isthmus.bundle.stage import Stage, payload_bytes, stage_volumes
+from isthmus.bundle.verifying import LANES
 from isthmus.bundle.volume import Contents
 from isthmus.bundle.volumeset import VolumeSet, gather
 from isthmus.bundle.waiting import NotedProgress
@@ -146,7 +148,8 @@ def _staged(
     place = staging_directory(store_path, bundle_id(contents.raw).hex())
     with exclusive(place, "another process unpacks this bundle into this store", _LOCK):
         noted = NotedProgress(place, manifest.name, manifest.total_bytes(), progress)
-        yield Stage(Staging(place, durable=durable), held, manifest, Meter(total, noted))
+        with Ring(LANES) as ring:
+            yield Stage(Staging(place, durable=durable), held, manifest, Meter(total, noted), ring)
     if not place.exists():
         with suppress(OSError):
             place.parent.rmdir()

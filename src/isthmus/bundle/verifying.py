@@ -6,18 +6,22 @@ Not here: repairing (`repair`; here it is only tried, and nothing written), and 
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from isthmus.bundle.companions import check_beside
 from isthmus.bundle.keys import PublicKey
 from isthmus.bundle.layout import Kind
-from isthmus.bundle.medium import new_buffer, open_regular
+from isthmus.bundle.medium import open_regular
+from isthmus.bundle.overlap import Ring
 from isthmus.bundle.problems import MissingVolume, Problem, error_for
 from isthmus.bundle.spans import Spans
 from isthmus.bundle.volume import Readable, Record, Volume, payload
 from isthmus.bundle.volumeset import VolumeSet, gather
 from isthmus.errors import IsthmusError, UsageError, VerificationError
 from isthmus.progress import Meter, Progress, silent
+
+LANES: Final = 2
+"""Hashes beside reading: of the payload, and of a blob that comes in several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +79,13 @@ def verify_stream(
     from isthmus.bundle.streaming import read_stream, start_stream
 
     file, first, known = start_stream(source, "-", public_keys)
-    meter = Meter(first.manifest.total_bytes(), progress or silent)
-    buffer, spans = new_buffer(), Spans()
+    meter, spans = Meter(first.manifest.total_bytes(), progress or silent), Spans()
+    with Ring(LANES) as ring:
 
-    def take(source: Readable, record: Record) -> None:
-        read_record(source, record, spans, buffer, meter)
+        def take(source: Readable, record: Record) -> None:
+            read_record(source, record, spans, ring, meter)
 
-    return _result(*read_stream(file, first, public_keys, known, take), None)
+        return _result(*read_stream(file, first, public_keys, known, take), None)
 
 
 def _lost(given: VolumeSet, damaged: Sequence[Problem], blobs: set[int]) -> set[int] | None:
@@ -129,42 +133,40 @@ def _result(given: VolumeSet, damaged: list[Problem], lost: set[int] | None) -> 
 
 def _read_all(given: VolumeSet, progress: Progress | None) -> tuple[list[Problem], set[int]]:
     meter = Meter(sum(volume.header.size for volume in given.in_order), progress or silent)
-    done = 0
-    buffer, spans = new_buffer(), Spans()
+    done, spans = 0, Spans()
     problems: list[Problem] = []
     blobs: set[int] = set()
-    for volume in given.in_order:
-        damage = DamageReport(volume)
-        try:
-            with open_regular(volume.path) as file:
-                for record in volume.records():
-                    meter.reach(done + record.placed.position, volume.path.name)
-                    _read(file, record, spans, buffer, damage, meter)
-        except UsageError as error:
-            damage.whole(error.message)
-        done += volume.header.size
-        meter.reach(done, volume.path.name)
-        problems.extend(damage.problem())
-        blobs |= damage.blobs()
+    with Ring(LANES) as ring:
+        for volume in given.in_order:
+            damage = DamageReport(volume)
+            try:
+                with open_regular(volume.path) as file:
+                    for record in volume.records():
+                        meter.reach(done + record.placed.position, volume.path.name)
+                        _read(file, record, spans, ring, damage, meter)
+            except UsageError as error:
+                damage.whole(error.message)
+            done += volume.header.size
+            meter.reach(done, volume.path.name)
+            problems.extend(damage.problem())
+            blobs |= damage.blobs()
     return problems, blobs
 
 
-def _read(
-    file: Readable, record: Record, spans: Spans, buffer: memoryview, damage: "DamageReport", meter: Meter
-) -> None:
+def _read(file: Readable, record: Record, spans: Spans, ring: Ring, damage: "DamageReport", meter: Meter) -> None:
     try:
-        read_record(file, record, spans, buffer, meter)
+        read_record(file, record, spans, ring, meter)
     except VerificationError as error:
         damage.add(record, error.message)
 
 
-def read_record(file: Readable, record: Record, spans: Spans, buffer: memoryview, meter: Meter) -> None:
+def read_record(file: Readable, record: Record, spans: Spans, ring: Ring, meter: Meter) -> None:
     """Check a record, and with the last of a blob's the blob. Raises VerificationError `damaged-volume`."""
     header = record.placed.header
     blob = spans.begin(header) if header and record.placed.segment and not record.is_whole else None
-    for piece in meter.through(payload(file, record, buffer)):
+    for piece in meter.through(payload(file, record, ring)):
         if blob is not None:
-            blob.update(piece)
+            ring.feed(blob, piece)
     if header and blob is not None and not spans.keep(header, blob):
         raise VerificationError(
             "damaged-volume", f"the parts of {header.digest} are intact, but do not make up the blob"

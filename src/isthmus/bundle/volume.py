@@ -36,7 +36,9 @@ from isthmus.bundle.manifest import (
     placed_records,
 )
 from isthmus.bundle.medium import MediumFile, open_regular
+from isthmus.bundle.overlap import Ring
 from isthmus.errors import IsthmusError, UsageError, VerificationError
+from isthmus.oci.content import CHUNK
 
 
 class Readable(Protocol):
@@ -159,9 +161,9 @@ def inspect(path: Path, known: KnownContents) -> Inspection:
 
 
 def payload(
-    file: Readable, record: Record, buffer: memoryview, *, skip: int = 0, hashed: bool = True
+    file: Readable, record: Record, ring: Ring, *, skip: int = 0, hashed: bool = True
 ) -> Iterator[memoryview]:
-    """A record's payload in pieces of at most the buffer's size; the last step is the check of the whole.
+    """A record's payload in pieces of the ring's buffers; the last step is the check of the whole.
 
     Pieces must not be trusted before the iterator ended. Whoever leaves out the first `skip` bytes, or says
     that it is not `hashed` here, hashes the payload himself. Raises VerificationError `damaged-volume`.
@@ -172,13 +174,14 @@ def payload(
     digest = hashlib.sha256()
     start = placed.position + RECORD_HEADER_SIZE
     end = start + placed.length
-    for position in range(start + skip, end, len(buffer)):
-        piece = buffer[: min(len(buffer), end - position)]
+    for position in range(start + skip, end, CHUNK):
+        piece = ring.room()[: end - position]
         if file.into(piece, position) != len(piece):
             raise _damaged_record(file, placed)
         if hashed:
-            digest.update(piece)
+            ring.feed(digest, piece)
         yield piece
+    ring.settle()
     found = digest.digest() if hashed else record.checksum
     if found != file.at(end, TRAILER_SIZE) or found != (record.checksum or found):
         raise _damaged_record(file, placed)

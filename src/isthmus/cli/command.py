@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -78,6 +78,11 @@ class Run:
     def progress(self, label: str, unit: str = "bytes") -> AbstractContextManager[Progress]:
         """A progress display for the length of the context."""
         return progress_bar(label, self.quiet, unit)
+
+
+fsync_option: Final = click.option(
+    "--fsync", is_flag=True, help="Have every byte on the medium before it counts, whatever the system buffers."
+)
 
 
 def common_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -28,7 +28,7 @@ from isthmus.bundle.encryption import encrypted, plain_size, recipient
 from isthmus.bundle.fitting import Companions, nothing_beside
 from isthmus.bundle.medium import open_regular
 from isthmus.bundle.policy import expiry
-from isthmus.cli.command import DEFAULT_LOCK, Run, common_options, parse_size
+from isthmus.cli.command import DEFAULT_LOCK, Run, common_options, fsync_option, parse_size
 from isthmus.cli.output import human_size
 from isthmus.cli.pack_tool import choose_tool
 from isthmus.cli.releasing import ReleaseOptions, release_options, write_release
@@ -104,6 +104,7 @@ MEDIA: Final = {"cd": 734_003_200, "dvd": 4_695_000_000, "bd25": 24_700_000_000,
 )
 @click.option("--name", default=None, help="The bundle's name, part of the volumes' file names.")
 @release_options
+@fsync_option
 @click.option("--dry-run", is_flag=True, help="Say what would be written; change nothing.")
 @common_options
 def command(
@@ -123,6 +124,7 @@ def command(
     no_tool: bool,
     tool_wheels: Path | None,
     name: str | None,
+    fsync: bool,
     dry_run: bool,
     release: ReleaseOptions,
 ) -> int:
@@ -197,11 +199,11 @@ def command(
                     result = pack_stream(plan, held, stream, key, report)
             elif sealed:
                 tool.pack_alone(held, out, size, key)
-                result = pack_encrypted(plan, held, out, sealed, key, report)
+                result = pack_encrypted(plan, held, out, sealed, key, report, durable=fsync)
             elif number:
-                result = pack_again(plan, number, held, out, key, report)
+                result = pack_again(plan, number, held, out, key, report, durable=fsync)
             else:
-                result = pack(plan, held, out, key, report)
+                result = pack(plan, held, out, key, report, durable=fsync)
         place = release.directory(out, hidden=bool(sealed), again=bool(number))
         released = write_release(run, release, place, out, plan, held, lock_path, key, receipts) if place else []
     volumes = [{"file": str(v.file), "size": v.size, "sha256": v.sha256} for v in result.volumes]

@@ -7,7 +7,7 @@ import click
 from isthmus.bundle import UnpackResult, load_policy, load_public_key, unpack, unpack_stream
 from isthmus.bundle.companions import changed_beside
 from isthmus.bundle.policy import gate
-from isthmus.cli.command import Run, common_options
+from isthmus.cli.command import Run, common_options, fsync_option
 from isthmus.cli.demanding import approval_options, demands_of, image_options
 from isthmus.cli.discs import can_ask, disc_by_disc
 from isthmus.cli.documents import take_release
@@ -33,6 +33,7 @@ from isthmus.cli.verify import source_of
 @click.option("--identity", type=click.Path(path_type=Path), help="Decrypt with this age identity or SSH key.")
 @approval_options
 @image_options
+@fsync_option
 @common_options
 def command(
     run: Run,
@@ -46,6 +47,7 @@ def command(
     approval_files: tuple[Path, ...],
     signers: tuple[str, ...],
     attestations: tuple[str, ...],
+    fsync: bool,
 ) -> int:
     """Bring volumes into a store, in any order, all at once or one after the other; - reads them from a pipe.
 
@@ -71,11 +73,27 @@ def command(
         with run.progress("unpack") as report:
             if (source := source_of(places, identity)) is not None:
                 return unpack_stream(
-                    source, store, public, report, policy=policy, allow_older=allow_older, demands=demands
+                    source,
+                    store,
+                    public,
+                    report,
+                    durable=fsync,
+                    policy=policy,
+                    allow_older=allow_older,
+                    demands=demands,
                 )
             for file in changed_beside(places):
                 run.note(f"{file} is not the file that was packed; do not run or trust it")
-            return unpack(places, store, public, report, policy=policy, allow_older=allow_older, demands=demands)
+            return unpack(
+                places,
+                store,
+                public,
+                report,
+                durable=fsync,
+                policy=policy,
+                allow_older=allow_older,
+                demands=demands,
+            )
 
     result = disc_by_disc(bundles, attempt) if can_ask(bundles, as_json=run.as_json) else attempt(bundles)
     reports = take_release(run, bundles, store, result.bundle, public or gate(store, policy=policy).keys)

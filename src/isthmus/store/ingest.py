@@ -16,6 +16,7 @@ from isthmus.errors import UnreachableError, VerificationError
 from isthmus.oci import Descriptor, Digest, Verifier
 from isthmus.store import files, uploads
 from isthmus.store.blobs import BlobDirectory, FileReader, hash_rest
+from isthmus.store.hashing import AT_ONCE, Hashing
 
 _MAX_SLOTS = 1000
 
@@ -28,13 +29,21 @@ class FileWriter:
     """
 
     def __init__(
-        self, blobs: BlobDirectory, descriptor: int, path: Path, verifier: Verifier, *, durable: bool
+        self,
+        blobs: BlobDirectory,
+        descriptor: int,
+        path: Path,
+        verifier: Verifier,
+        *,
+        hashing: Hashing,
+        durable: bool,
     ) -> None:
         self.offset = verifier.count
         self._blobs = blobs
         self._descriptor = descriptor
         self._path = path
         self._verifier = verifier
+        self._hashing = hashing
         self._durable = durable
         self._broken = False
 
@@ -42,7 +51,7 @@ class FileWriter:
         """Take the next bytes. Raises `size-mismatch` at the first byte too many, `io-failed` (disk full)."""
         verifier = self._verifier
         size = verifier.size or 0
-        if verifier.count + chunk.nbytes > size:
+        if self.offset + chunk.nbytes > size:
             self._forget()
             raise VerificationError(
                 "size-mismatch", f"{verifier.digest} is longer than the {size} bytes it must have"
@@ -52,14 +61,15 @@ class FileWriter:
         except BaseException:
             self._broken = True  # how much reached the file is not known; the next writer hashes what is there
             raise
-        verifier.update(chunk)
-        self.offset = verifier.count
+        self._hashing.feed(verifier, chunk)
+        self.offset += chunk.nbytes
 
     def commit(self) -> None:
         """Verify and publish. Raises VerificationError, and then the bytes are gone, or `io-failed`."""
         if self._broken or self._descriptor < 0:
             raise UnreachableError("io-failed", "the blob was not written whole", where=str(self._path))
         try:
+            self._hashing.settle()
             self._verifier.finish()
         except VerificationError:
             self._forget()
@@ -86,7 +96,7 @@ class FileWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        if self._descriptor >= 0 and self._verifier.count == 0 and not self._broken:
+        if self._descriptor >= 0 and self.offset == 0 and not self._broken:
             with suppress(UnreachableError):  # an empty partial is only untidy
                 files.remove_if_there(self._path)
         self._close()
@@ -118,7 +128,13 @@ class HeldWriter:
 
 
 def begin(
-    directory: Path, blobs: BlobDirectory, blob: Descriptor, *, durable: bool, replace: bool = False
+    directory: Path,
+    blobs: BlobDirectory,
+    blob: Descriptor,
+    *,
+    durable: bool,
+    replace: bool = False,
+    hashing: Hashing = AT_ONCE,
 ) -> FileWriter | HeldWriter:
     """A writer that goes on where an interrupted one stopped; the bytes that are there are hashed first.
 
@@ -140,7 +156,7 @@ def begin(
     if verifier is None:
         os.close(descriptor)
         return HeldWriter(blob.size)
-    return FileWriter(blobs, descriptor, path, verifier, durable=durable)
+    return FileWriter(blobs, descriptor, path, verifier, hashing=hashing, durable=durable)
 
 
 def _free_slot(directory: Path, digest: Digest) -> tuple[int, Path]:

@@ -15,6 +15,7 @@ from typing import Self, TypeAlias
 from isthmus.errors import VerificationError
 from isthmus.oci import Digest, Verifier
 from isthmus.store import files
+from isthmus.store.hashing import AT_ONCE, Hashing
 
 Ranges: TypeAlias = list[tuple[int, int]]
 
@@ -138,6 +139,7 @@ class SegmentWriter:
         chain: Chain | None = None,
         chains: Chains | None = None,
         *,
+        hashing: Hashing = AT_ONCE,
         durable: bool = False,
     ) -> None:
         self.offset = offset
@@ -147,6 +149,7 @@ class SegmentWriter:
         self._part = part
         self._chain = chain
         self._chains = chains
+        self._hashing = hashing
         self._durable = durable
 
     def write(self, chunk: memoryview, /) -> None:
@@ -163,7 +166,7 @@ class SegmentWriter:
                 rest = rest[count:]
                 at += count
         if self._chain is not None:
-            self._chain.verifier.update(chunk)
+            self._hashing.feed(self._chain.verifier, chunk)
         self.offset = at
 
     def cut(self) -> None:
@@ -178,6 +181,7 @@ class SegmentWriter:
             )
         if self._descriptor is None:
             return
+        self._hashing.settle()
         if self._durable:
             with files.io_errors(self._part.data):
                 os.fdatasync(self._descriptor)

@@ -15,6 +15,7 @@ from isthmus.errors import UsageError, VerificationError
 from isthmus.oci import Descriptor, Digest, Verifier
 from isthmus.store import files, ingest
 from isthmus.store.blobs import BlobDirectory, FileReader, hash_rest
+from isthmus.store.hashing import AT_ONCE, Hashing
 from isthmus.store.pieces import OPENED, Chains, Part, Ranges, SegmentWriter, holes
 
 
@@ -44,12 +45,16 @@ class Staging:
             return []
         return holes(self._part(digest).ranges(), size)
 
-    def write_blob(self, digest: Digest, size: int) -> ingest.FileWriter | ingest.HeldWriter:
+    def write_blob(
+        self, digest: Digest, size: int, hashing: Hashing = AT_ONCE
+    ) -> ingest.FileWriter | ingest.HeldWriter:
         """A writer for a blob that comes whole and in order: hashed on the way, published by `commit`."""
         blob = Descriptor(media_type="", digest=digest, size=size)
-        return ingest.begin(self._ingest, self.blobs, blob, durable=self.durable)
+        return ingest.begin(self._ingest, self.blobs, blob, durable=self.durable, hashing=hashing)
 
-    def write_at(self, digest: Digest, size: int, offset: int, length: int) -> "SegmentWriter":
+    def write_at(
+        self, digest: Digest, size: int, offset: int, length: int, hashing: Hashing = AT_ONCE
+    ) -> "SegmentWriter":
         """A writer for the piece `offset` … `offset + length` of a blob of `size` bytes.
 
         The piece counts from its `commit` on, to be called once the caller has verified it. Where the piece
@@ -73,7 +78,9 @@ class Staging:
             os.close(descriptor)
             raise
         chain = self._chains.take(digest, size, offset)
-        return SegmentWriter(descriptor, part, offset, end, chain, self._chains, durable=self.durable)
+        return SegmentWriter(
+            descriptor, part, offset, end, chain, self._chains, hashing=hashing, durable=self.durable
+        )
 
     def complete(self, digest: Digest, size: int) -> bool:
         """Whether the blob is whole; it is then hashed, and published here under its digest.
