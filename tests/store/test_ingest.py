@@ -70,7 +70,7 @@ def test_the_empty_blob(store: Store) -> None:
     assert store.verify_blob(blob.digest) == 0
 
 
-@pytest.mark.parametrize("data", [DATA[:-1] + b"\x00", DATA[:-1], b""])
+@pytest.mark.parametrize("data", [DATA[:-1] + b"\x00", DATA[:-1], b""], ids=["changed", "cut", "empty"])
 def test_wrong_bytes_are_never_published_and_are_forgotten(store: Store, data: bytes) -> None:
     if data == DATA:
         pytest.skip("the random last byte was zero")

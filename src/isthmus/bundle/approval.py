@@ -160,7 +160,7 @@ def add_approval(path: Path, approval: Approval) -> int:
     raw = msgspec.json.encode(
         _File(tuple(sorted(kept, key=lambda each: each.key)), FORMAT, VERSION), order="sorted"
     )
-    replace(path, msgspec.json.format(raw, indent=2) + b"\n")
+    replace(path, msgspec.json.format(raw, indent=2) + b"\n", durable=True)
     return len(kept)
 
 

@@ -17,6 +17,7 @@ from isthmus.bundle.medium import io_errors, open_regular
 from isthmus.bundle.shape import Shape
 from isthmus.bundle.volume import Contents, KnownContents
 from isthmus.errors import IsthmusError, UsageError, VerificationError
+from isthmus.store.files import sync_directory
 
 MANIFEST: Final = MANIFEST_FILE
 SIGNATURE: Final = SIGNATURE_FILE
@@ -63,7 +64,7 @@ def _occupied(path: Path, why: str) -> UsageError:
 
 
 def write_companions(
-    place: Path, plan: BundlePlan, keys: Sequence[SigningKey], volumes: Mapping[str, str]
+    place: Path, plan: BundlePlan, keys: Sequence[SigningKey], volumes: Mapping[str, str], *, durable: bool
 ) -> None:
     """Write the files beside the volumes, `SHA256SUMS` last; `volumes` gives each file's SHA-256."""
     files = {**plan.files, MANIFEST: plan.raw}
@@ -72,15 +73,12 @@ def write_companions(
     sums = {**volumes, **{name: hashlib.sha256(data).hexdigest() for name, data in files.items()}}
     files[CHECKSUMS] = "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()
     for name, data in files.items():
-        replace(place / name, data)
+        replace(place / name, data, durable=durable)
     with io_errors(place):
         for path in place.glob(f"{plan.manifest.name}-*{SUFFIX}.partial"):
             path.unlink(missing_ok=True)  # of an earlier plan that had more volumes
-        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    if durable:
+        sync_directory(place)
 
 
 def write_beside(place: Path, files: Mapping[str, bytes]) -> None:
@@ -96,14 +94,15 @@ def write_beside(place: Path, files: Mapping[str, bytes]) -> None:
         replace(sums, "".join(f"{kept[name]}\n" for name in sorted(kept)).encode())
 
 
-def replace(path: Path, data: bytes) -> None:
-    """Put a small file in place in one step; raises `io-failed`."""
+def replace(path: Path, data: bytes, *, durable: bool = False) -> None:
+    """Put a small file in place in one step, if `durable` on the medium as well; raises `io-failed`."""
     temporary = path.with_name(f".{path.name}.partial")
     with io_errors(path):
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.rename(temporary, path)
 
 

@@ -12,11 +12,12 @@ from typing import Final
 
 from isthmus.bundle.fitting import Companions
 from isthmus.bundle.manifest import BundleManifest
-from isthmus.bundle.medium import new_buffer, open_regular
+from isthmus.bundle.medium import open_regular
 from isthmus.bundle.problems import Problem
 from isthmus.bundle.volume import KnownContents, inspect
 from isthmus.bundle.volumeset import list_volumes
 from isthmus.errors import IsthmusError
+from isthmus.oci.content import new_buffer
 
 BOOTSTRAP: Final = "bootstrap.py"
 README: Final = "README.txt"

@@ -12,8 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from isthmus.bundle.beside import replace
-from isthmus.bundle.medium import MediumFile, io_errors, new_buffer, open_regular
+from isthmus.bundle.medium import MediumFile, io_errors, open_regular
 from isthmus.errors import IsthmusError
+from isthmus.oci.content import new_buffer
 
 NAME: Final = ".encrypted.partial"
 _MAX: Final = 64 * 1024 * 1024
@@ -60,7 +61,7 @@ class Journal:
     def finished(self, header: bytes, file: str, size: int, sha256: str) -> None:
         """Write down that a volume is on the medium. Raises `io-failed`."""
         self._now.append(KeptVolume(file, size, sha256, _hex(header)))
-        replace(self._path, msgspec.json.encode({"to": self._to, "volumes": self._now}))
+        replace(self._path, msgspec.json.encode({"to": self._to, "volumes": self._now}), durable=True)
 
     def end(self) -> None:
         """The bundle is whole."""

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Self
 
 from isthmus.errors import IsthmusError, UnreachableError, UsageError, VerificationError
-from isthmus.oci.content import CHUNK
 
 
 class MediumFile:
@@ -74,11 +73,6 @@ def open_regular(path: Path) -> MediumFile:
         os.close(descriptor)
         raise not_plain(path)
     return MediumFile(descriptor, path, found)
-
-
-def new_buffer() -> memoryview:
-    """The one buffer of a pass over volumes."""
-    return memoryview(bytearray(CHUNK))
 
 
 def read_failed(error: OSError, path: str | os.PathLike[str]) -> IsthmusError:

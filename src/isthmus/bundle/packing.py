@@ -7,11 +7,11 @@ what goes where (`planning`), the bytes around payloads (`shape`), what is there
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from isthmus.bundle.beside import CHECKSUMS, check_directory, replace, write_companions
 from isthmus.bundle.encoding import parity_payload
@@ -20,7 +20,8 @@ from isthmus.bundle.kept import Journal, hash_file
 from isthmus.bundle.layout import pack_record
 from isthmus.bundle.locking import exclusive
 from isthmus.bundle.medium import io_errors, open_regular
-from isthmus.bundle.overlap import Ring, WriteBehind
+from isthmus.bundle.output import Output, file_output, opened
+from isthmus.bundle.overlap import Ring
 from isthmus.bundle.scan import Front, scan
 from isthmus.bundle.shape import Planned, Shape, Signers, shapes_of, signers_of
 from isthmus.bundle.spans import Spans
@@ -28,11 +29,14 @@ from isthmus.errors import UsageError, VerificationError
 from isthmus.oci import Descriptor
 from isthmus.progress import Meter, Progress, silent
 from isthmus.store import Store
-from isthmus.store.files import WRITE
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 PARTIAL = ".partial"
 _BUSY = "another process packs into this directory"
-_BUFFERED = 256 * 1024
+_BEHIND = 4
+"""Records whose hashes may still be under way when the next is begun."""
 _LANES = 3
 """Hashes beside copying: of the volume, of the payload, and of a blob that comes in several."""
 
@@ -86,7 +90,8 @@ def pack(
         for shape in shapes:
             packer.volume(shape)
         volumes = tuple(packer.done)
-        write_companions(place, plan, signers_of(signing_key), {volume.file: volume.sha256 for volume in volumes})
+        sums = {volume.file: volume.sha256 for volume in volumes}
+        write_companions(place, plan, signers_of(signing_key), sums, durable=durable)
     return _result(plan, volumes)
 
 
@@ -114,7 +119,7 @@ def pack_again(
         packer = _Packer(plan, store, place, ring, progress, durable=durable)
         packer.again(again)
         for name, data in plan.files.items() if number == 1 else ():
-            replace(place / name, data)
+            replace(place / name, data, durable=durable)
     return _result(plan, tuple(packer.done))
 
 
@@ -159,7 +164,7 @@ def pack_encrypted(
         for shape in shapes_of(plan, signing_key):
             packer.encrypted(shape, recipients, journal)
         volumes = tuple(packer.done)
-        replace(place / CHECKSUMS, "".join(f"{v.sha256}  {v.file}\n" for v in volumes).encode())
+        replace(place / CHECKSUMS, "".join(f"{v.sha256}  {v.file}\n" for v in volumes).encode(), durable=durable)
         journal.end()
     return _result(plan, volumes)
 
@@ -192,6 +197,7 @@ class _Packer:
         self._meter = Meter(plan.size, progress or silent)
         self._spans = Spans()
         self._unproven: list[tuple[Path, Path]] = []
+        self._unproven_records: deque[tuple[Planned, _Hash]] = deque()
         self._before = 0
 
     def volume(self, shape: Shape) -> None:
@@ -229,7 +235,7 @@ class _Packer:
         """Write the next volume into a stream."""
         front = Front()
         with io_errors(self._place):
-            self._fill(stream, shape, front)
+            self._fill(Output(stream.write, front, self._ring), shape)
             stream.flush()
         self._finished(shape, front)
 
@@ -246,8 +252,8 @@ class _Packer:
             self._pass_over(shape)
             size, digest = taken[0].size, taken[0].sha256
         else:
-            with _continued(partial, 0, durable=self._durable) as file, encrypted(file, recipients) as stream:
-                self._fill(stream, shape, Front())
+            with opened(partial, 0, durable=self._durable) as file, encrypted(file, recipients) as stream:
+                self._fill(Output(stream.write, Front(), self._ring), shape)
             with open_regular(partial) as written:
                 size, digest = written.size, hash_file(written)
             journal.finished(shape.header, final.name, size, digest)
@@ -274,41 +280,53 @@ class _Packer:
         self._meter.reach(self._before, shape.file_name)
 
     def _write(self, partial: Path, shape: Shape, front: Front) -> None:
-        with _continued(partial, front.position, durable=self._durable) as file, ExitStack() as stack:
-            behind = stack.enter_context(WriteBehind(file.fileno())) if self._durable else None
-            self._fill(file, shape, front, behind)
+        with file_output(partial, front, self._ring, durable=self._durable) as output:
+            self._fill(output, shape)
 
-    def _fill(self, file: BinaryIO, shape: Shape, front: Front, behind: WriteBehind | None = None) -> None:
-        records = shape.records()
+    def _fill(self, output: Output, shape: Shape) -> None:
+        front, records = output.front, shape.records()
         self._meter.reach(self._before + front.position, shape.file_name)
         if not front.position:
-            _put(file, front, shape.header)
+            output.put(shape.header)
         for record in records[len(front.checksums) :]:
-            self._record(file, front, record, behind)
+            self._record(output, record)
             self._meter.reach(self._before + front.position)
-        _put(file, front, shape.tail(records, front.checksums))
+        self._prove()
+        output.put(shape.tail(records, front.checksums))
+        self._ring.settle(front.hash)
         front.complete = True
 
-    def _record(self, file: BinaryIO, front: Front, record: Planned, behind: WriteBehind | None) -> None:
-        _put(file, front, pack_record(record.header))
+    def _record(self, output: Output, record: Planned) -> None:
+        output.put(pack_record(record.header))
         payload = hashlib.sha256()
         blob = None if record.is_whole or record.is_parity else self._spans.begin(record.header)
+        hashes = (payload,) if blob is None else (payload, blob)
         for piece in self._meter.through(self._payload(record)):
-            for digest in (front.hash, payload) if blob is None else (front.hash, payload, blob):
+            for digest in hashes:
                 self._ring.feed(digest, piece)
-            file.writelines(piece[start : start + WRITE] for start in range(0, len(piece), WRITE))
-            front.position += len(piece)
-            if behind is not None:
-                behind.wrote(len(piece))
+            output.put(piece)
             if record.is_parity:
-                self._ring.settle()  # its bytes are not in the ring, and do not stay
-        self._ring.settle()
-        checksum = payload.digest()
-        proven = record.accepts(checksum) if blob is None else self._spans.keep(record.header, blob)
-        if not proven:
-            self._give_up(record)
-        _put(file, front, checksum)
-        front.checksums.append(checksum)
+                self._ring.settle(payload, output.front.hash)  # its bytes are not in the ring, and do not stay
+        if record.is_whole:
+            # What its checksum must be is known: it is compared while the next records are being copied.
+            self._unproven_records.append((record, payload))
+            self._prove(_BEHIND)
+            checksum = bytes.fromhex(record.header.digest.hex)
+        else:
+            self._ring.settle(*hashes)
+            checksum = payload.digest()
+            if blob is not None and not self._spans.keep(record.header, blob):
+                self._give_up(record)
+        output.put(checksum)
+        output.front.checksums.append(checksum)
+
+    def _prove(self, behind: int = 0) -> None:
+        """See that records are what they should be, but for so many of the last."""
+        while len(self._unproven_records) > behind:
+            record, payload = self._unproven_records.popleft()
+            self._ring.settle(payload)
+            if not record.accepts(payload.digest()):
+                self._give_up(record)
 
     def _payload(self, record: Planned) -> Iterator[memoryview]:
         """The payload's bytes; fewer than there should be where the store's blob is short."""
@@ -350,23 +368,3 @@ class _Packer:
             with io_errors(final):
                 os.rename(partial, final)
         self._unproven.clear()
-
-
-@contextmanager
-def _continued(path: Path, position: int, *, durable: bool) -> Iterator[BinaryIO]:
-    """A partial file, cut off at a place and open for more; if `durable`, on the medium when the context ends."""
-    with io_errors(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        with open(descriptor, "r+b", buffering=_BUFFERED) as file:
-            file.truncate(position)
-            file.seek(position)
-            yield file
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-
-
-def _put(file: BinaryIO, front: Front, data: bytes) -> None:
-    file.write(data)
-    front.hash.update(data)
-    front.position += len(data)

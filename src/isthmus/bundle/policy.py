@@ -183,7 +183,11 @@ class Gate:
         state = _State(policy=self.policy, taken=taken)
         if state != self.state:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            replace(self.path, msgspec.json.format(msgspec.json.encode(state, order="sorted"), indent=2) + b"\n")
+            replace(
+                self.path,
+                msgspec.json.format(msgspec.json.encode(state, order="sorted"), indent=2) + b"\n",
+                durable=True,
+            )
 
 
 def gate(

@@ -8,11 +8,11 @@ staged. Not here: what checksums still say (`repair`).
 from collections.abc import Callable, Iterator
 
 from isthmus.bundle.manifest import Blob
-from isthmus.bundle.medium import new_buffer
 from isthmus.bundle.shards import Kept, Shards
 from isthmus.bundle.stage import Stage
 from isthmus.errors import VerificationError
 from isthmus.oci import Verifier
+from isthmus.oci.content import new_buffer
 
 _Read = Callable[[int, int, memoryview], bool]
 """Fills a view from a blob, by its number, at an offset; False where that cannot be had."""

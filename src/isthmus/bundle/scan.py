@@ -77,7 +77,7 @@ def _take(file: MediumFile, record: Planned, front: Front, spans: Spans, ring: R
             return False
         for digest in (whole, payload) if blob is None else (whole, payload, blob):
             ring.feed(digest, piece)
-    ring.settle()
+    ring.settle(whole, payload, *([] if blob is None else [blob]))
     checksum = payload.digest()
     if file.at(end, TRAILER_SIZE) != checksum or not record.accepts(checksum):
         return False

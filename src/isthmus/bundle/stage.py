@@ -5,7 +5,7 @@ intact before, in the same unchanged file, is not read again. Not here: the stor
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,7 +13,7 @@ from typing import Self
 from isthmus.bundle.layout import Kind, RecordHeader
 from isthmus.bundle.manifest import BundleManifest, Segment
 from isthmus.bundle.medium import MediumFile, failed, open_regular, write_file
-from isthmus.bundle.overlap import Ring
+from isthmus.bundle.overlap import Ring, overlapped
 from isthmus.bundle.problems import Problem
 from isthmus.bundle.verifying import DamageReport
 from isthmus.bundle.volume import Readable, Record, Volume, payload
@@ -96,16 +96,21 @@ class Stage:
 
     def take(self, file: Readable, record: Record) -> None:
         """Read, verify and keep one record. Raises VerificationError where it is damaged."""
+        for _ in self.taking(file, record):
+            pass
+
+    def taking(self, file: Readable, record: Record) -> Generator[None]:
+        """As `take`, with a rest when all is read: what comes then may wait for hashes of other records."""
         header = record.placed.header
         if header is None or self.holds(record):
             for _ in self.meter.through(payload(file, record, self._ring)):
                 pass
         elif record.is_whole:
-            self._take_whole(file, record, header)
+            yield from self._take_whole(file, record, header)
         else:
             self._take_segment(file, record, header)
 
-    def _take_whole(self, file: Readable, record: Record, header: RecordHeader) -> None:
+    def _take_whole(self, file: Readable, record: Record, header: RecordHeader) -> Generator[None]:
         """A whole blob: its writer hashes it, and that proves the record too.
 
         What a killed run left is gone on from; where that turns out to be no beginning of the blob, the
@@ -118,6 +123,7 @@ class Stage:
                     pieces = payload(file, record, self._ring, skip=writer.offset, hashed=False)
                     for piece in self.meter.through(pieces):
                         writer.write(piece)
+                    yield
                     writer.commit()
                 except VerificationError:
                     if attempt == 2 or not begun:
@@ -186,22 +192,24 @@ def stage_volumes(volumes: Sequence[Volume], stage: Stage) -> list[Problem]:
         damage = DamageReport(volume)
         try:
             with open_regular(volume.path) as file, Seen(stage.staging.path / "seen", volume, file) as seen:
-                for number, record in enumerate(volume.records()):
-                    seen.note(
-                        intact=(number < seen.before and stage.holds(record)) or _take(stage, file, record, damage)
-                    )
-                    done += record.placed.length
-                    stage.meter.reach(done, volume.path.name)
+                for record, wrong in overlapped(_taken(stage, file, volume, seen.before)):
+                    seen.note(intact=wrong is None)
+                    if wrong is not None:
+                        damage.add(record, wrong.message)
         except UsageError as error:
             damage.whole(error.message)
+        done += sum(record.placed.length for record in volume.records())
+        stage.meter.reach(done)
         problems.extend(damage.problem())
     return problems
 
 
-def _take(stage: Stage, file: Readable, record: Record, damage: DamageReport) -> bool:
-    try:
-        stage.take(file, record)
-    except VerificationError as error:
-        damage.add(record, error.message)
-        return False
-    return True
+def _taken(stage: Stage, file: Readable, volume: Volume, seen: int) -> Iterator[tuple[Record, Generator[None]]]:
+    """A work for each record; the first that were `seen` before and are still held are not read again."""
+    stage.meter.add(0, volume.path.name)
+    for number, record in enumerate(volume.records()):
+        yield record, _nothing() if number < seen and stage.holds(record) else stage.taking(file, record)
+
+
+def _nothing() -> Generator[None]:
+    yield from ()

@@ -3,8 +3,9 @@
 Not here: repairing (`repair`; here it is only tried, and nothing written), and checking the images themselves.
 """
 
+import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
@@ -12,10 +13,10 @@ from isthmus.bundle.companions import check_beside
 from isthmus.bundle.keys import PublicKey
 from isthmus.bundle.layout import Kind
 from isthmus.bundle.medium import open_regular
-from isthmus.bundle.overlap import Ring
+from isthmus.bundle.overlap import Ring, overlapped
 from isthmus.bundle.problems import MissingVolume, Problem, error_for
 from isthmus.bundle.spans import Spans
-from isthmus.bundle.volume import Readable, Record, Volume, payload
+from isthmus.bundle.volume import Readable, Record, Volume, damaged_record, payload
 from isthmus.bundle.volumeset import VolumeSet, gather
 from isthmus.errors import IsthmusError, UsageError, VerificationError
 from isthmus.progress import Meter, Progress, silent
@@ -83,7 +84,8 @@ def verify_stream(
     with Ring(LANES) as ring:
 
         def take(source: Readable, record: Record) -> None:
-            read_record(source, record, spans, ring, meter)
+            for _ in checking(source, record, spans, ring, meter):
+                pass
 
         return _result(*read_stream(file, first, public_keys, known, take), None)
 
@@ -141,27 +143,34 @@ def _read_all(given: VolumeSet, progress: Progress | None) -> tuple[list[Problem
             damage = DamageReport(volume)
             try:
                 with open_regular(volume.path) as file:
-                    for record in volume.records():
-                        meter.reach(done + record.placed.position, volume.path.name)
-                        _read(file, record, spans, ring, damage, meter)
+                    meter.add(0, volume.path.name)
+                    works = ((record, checking(file, record, spans, ring, meter)) for record in volume.records())
+                    for record, wrong in overlapped(works):
+                        if wrong is not None:
+                            damage.add(record, wrong.message)
             except UsageError as error:
                 damage.whole(error.message)
             done += volume.header.size
-            meter.reach(done, volume.path.name)
+            meter.reach(done)
             problems.extend(damage.problem())
             blobs |= damage.blobs()
     return problems, blobs
 
 
-def _read(file: Readable, record: Record, spans: Spans, ring: Ring, damage: "DamageReport", meter: Meter) -> None:
-    try:
-        read_record(file, record, spans, ring, meter)
-    except VerificationError as error:
-        damage.add(record, error.message)
+def checking(file: Readable, record: Record, spans: Spans, ring: Ring, meter: Meter) -> Generator[None]:
+    """Check a record, and with the last of a blob's the blob, with a rest when all is read.
 
-
-def read_record(file: Readable, record: Record, spans: Spans, ring: Ring, meter: Meter) -> None:
-    """Check a record, and with the last of a blob's the blob. Raises VerificationError `damaged-volume`."""
+    Raises VerificationError `damaged-volume`.
+    """
+    if record.is_whole:
+        whole = hashlib.sha256()
+        for piece in meter.through(payload(file, record, ring, hashed=False)):
+            ring.feed(whole, piece)
+        yield
+        ring.settle(whole)
+        if whole.digest() != record.checksum:
+            raise damaged_record(file, record.placed)
+        return
     header = record.placed.header
     blob = spans.begin(header) if header and record.placed.segment and not record.is_whole else None
     for piece in meter.through(payload(file, record, ring)):

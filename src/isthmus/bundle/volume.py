@@ -170,21 +170,21 @@ def payload(
     """
     placed = record.placed
     if not _header_holds(file.at(placed.position, RECORD_HEADER_SIZE), placed):
-        raise _damaged_record(file, placed)
+        raise damaged_record(file, placed)
     digest = hashlib.sha256()
     start = placed.position + RECORD_HEADER_SIZE
     end = start + placed.length
     for position in range(start + skip, end, CHUNK):
         piece = ring.room()[: end - position]
         if file.into(piece, position) != len(piece):
-            raise _damaged_record(file, placed)
+            raise damaged_record(file, placed)
         if hashed:
             ring.feed(digest, piece)
         yield piece
-    ring.settle()
+    ring.settle(digest)
     found = digest.digest() if hashed else record.checksum
     if found != file.at(end, TRAILER_SIZE) or found != (record.checksum or found):
-        raise _damaged_record(file, placed)
+        raise damaged_record(file, placed)
 
 
 def _header_holds(head: bytes, placed: Placed) -> bool:
@@ -194,7 +194,8 @@ def _header_holds(head: bytes, placed: Placed) -> bool:
     return placed.segment is not None and (parsed.kind, parsed.length) == (placed.segment.kind, placed.length)
 
 
-def _damaged_record(file: Readable, placed: Placed) -> VerificationError:
+def damaged_record(file: Readable, placed: Placed) -> VerificationError:
+    """Say that a record is not what its volume's index says."""
     what = f" of {placed.header.digest}" if placed.header else ""
     return VerificationError(
         "damaged-volume", f"the record{what} at byte {placed.position} is damaged", where=str(file.path)

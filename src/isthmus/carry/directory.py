@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus.bundle.medium import failed, io_errors, new_buffer, open_regular
+from isthmus.bundle.medium import failed, io_errors, open_regular
 from isthmus.carry.ssh.local_files import PART, LocalFile, changed, list_files
 from isthmus.errors import VerificationError
+from isthmus.oci.content import new_buffer
 from isthmus.progress import Meter, Progress, silent
 
 

@@ -15,7 +15,7 @@ from isthmus.check.result import CheckResult, Finding, Verdict, sum_up
 from isthmus.content.web import Web
 from isthmus.errors import IsthmusError
 from isthmus.inventory.lock import LockedContent, LockEntry
-from isthmus.oci.content import CHUNK
+from isthmus.oci.content import new_buffer
 
 _ETAG: Final = re.compile(r'"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})"', re.ASCII)
 _ABOUT_ONE_FILE: Final = frozenset({"not-found", "unauthorized", "refused", "protocol"})
@@ -74,7 +74,7 @@ def _complaint(web: Web, url: str, content: LockedContent, *, rehash: bool) -> s
 
 def _read(web: Web, url: str, content: LockedContent) -> str:
     found, count = hashlib.new(content.digest.algorithm), 0
-    buffer = memoryview(bytearray(CHUNK))
+    buffer = new_buffer()
     with web.open(url) as response:
         while read := response.readinto(buffer):
             found.update(buffer[:read])

@@ -5,7 +5,7 @@ import threading
 
 from isthmus.errors import UnreachableError
 from isthmus.oci import Descriptor, Digest
-from isthmus.oci.content import CHUNK, Source
+from isthmus.oci.content import Source, new_buffer
 
 
 class Hashed:
@@ -28,7 +28,7 @@ class Hashed:
 
 def _complaint(source: Source, repository: str, blob: Descriptor) -> str:
     hasher, count = hashlib.new(blob.digest.algorithm), 0
-    buffer = memoryview(bytearray(CHUNK))
+    buffer = new_buffer()
     try:
         with source.open_blob(repository, blob) as body:
             while read := body.readinto(buffer):

@@ -17,7 +17,7 @@ from isthmus.errors import UnreachableError, UsageError, VerificationError
 from isthmus.inventory.lock import LockedContent, LockEntry
 from isthmus.inventory.model import Kind
 from isthmus.oci import Descriptor, Digest, Manifest, Reference, parse_manifest
-from isthmus.oci.content import CHUNK
+from isthmus.oci.content import new_buffer
 from isthmus.oci.descriptor import EMPTY_JSON, OCI_MANIFEST
 from isthmus.store import Store, StoredReference
 
@@ -120,7 +120,7 @@ def put_file(store: Store, path: str | os.PathLike[str]) -> Descriptor:
     name = secrets.token_hex(16)
     store.begin_upload(name)
     with store.upload(name) as upload:
-        buffer = memoryview(bytearray(CHUNK))
+        buffer = new_buffer()
         try:
             with open(path, "rb", buffering=0) as file:
                 while count := file.readinto(buffer):

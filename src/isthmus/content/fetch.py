@@ -14,7 +14,7 @@ from isthmus.content.artifact import ANY_LAYER
 from isthmus.content.web import Told, Web, told_by
 from isthmus.errors import IncompleteError, IsthmusError, UnreachableError, VerificationError
 from isthmus.oci import Descriptor, Digest
-from isthmus.oci.content import CHUNK, BlobWriter
+from isthmus.oci.content import BlobWriter, new_buffer
 from isthmus.progress import Meter
 from isthmus.registry.exchange import Response
 from isthmus.registry.retry import delay_before
@@ -123,7 +123,7 @@ def _stream(web: Web, place: str, blob: Descriptor, writer: BlobWriter, meter: M
             raise VerificationError(
                 "size-mismatch", f"the file has {said + writer.offset - skip} bytes instead of {blob.size}"
             )
-        buffer = memoryview(bytearray(CHUNK))
+        buffer = new_buffer()
         while count := response.readinto(buffer):
             part = buffer[min(skip, count) : count]
             skip -= count - len(part)
@@ -186,7 +186,7 @@ def _append(web: Web, place: str, told: Told, upload: Upload, limit: int) -> Tol
             if now.validator != told.validator:
                 raise _ChangedError
         _start(response, upload.size, told.size)
-        buffer = memoryview(bytearray(CHUNK))
+        buffer = new_buffer()
         while count := response.readinto(buffer):
             if upload.size + count > limit:
                 raise UnreachableError("protocol", f"the file is longer than the {limit} bytes that are allowed")

@@ -23,7 +23,7 @@ from isthmus.inventory.lock import LockedContent, LockEntry
 from isthmus.inventory.model import Ref
 from isthmus.inventory.thing_config import VerifySection
 from isthmus.oci import Digest
-from isthmus.oci.content import CHUNK
+from isthmus.oci.content import new_buffer
 from isthmus.progress import Meter
 from isthmus.store import Store
 
@@ -174,7 +174,7 @@ def _fetched(store: Store, web: Web, url: str, pin: Pin | None) -> Fetched:
 
 def _hash(path: Path, algorithm: str) -> Digest:
     state = hashlib.new(algorithm)
-    buffer = memoryview(bytearray(CHUNK))
+    buffer = new_buffer()
     try:
         with open(path, "rb", buffering=0) as file:
             while count := file.readinto(buffer):

@@ -15,7 +15,7 @@ from isthmus.content.web import Web
 from isthmus.errors import IncompleteError
 from isthmus.inventory.lock import LockedContent, LockEntry
 from isthmus.oci import Descriptor
-from isthmus.oci.content import CHUNK
+from isthmus.oci.content import new_buffer
 from isthmus.progress import Meter, Progress, silent
 from isthmus.store import Store
 
@@ -81,7 +81,7 @@ def _copy(other: Store, store: Store, part: LockedContent) -> None:
     if other.blob_size(part.digest) != part.size:
         return
     with store.write_blob("", blob) as writer, other.open_blob("", blob, writer.offset) as reader:
-        buffer = memoryview(bytearray(CHUNK))
+        buffer = new_buffer()
         while count := reader.readinto(buffer):
             writer.write(buffer[:count])
         writer.commit()

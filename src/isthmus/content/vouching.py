@@ -15,7 +15,7 @@ from pathlib import Path
 
 from isthmus.errors import UnreachableError, UsageError, VerificationError
 from isthmus.oci import Digest
-from isthmus.oci.content import CHUNK
+from isthmus.oci.content import CHUNK, new_buffer
 
 MAX_SUMS = 4 << 20
 MAX_SIGNATURE = 256 << 10
@@ -236,7 +236,7 @@ def _whole(path: Path, where: str) -> bytes:
 
 
 def _each(path: Path, take: Callable[[memoryview], None]) -> None:
-    buffer = memoryview(bytearray(CHUNK))
+    buffer = new_buffer()
     try:
         with open(path, "rb", buffering=0) as file:
             while count := file.readinto(buffer):

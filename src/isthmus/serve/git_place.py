@@ -15,7 +15,7 @@ from pathlib import Path
 from isthmus.content import Thing
 from isthmus.errors import UnreachableError
 from isthmus.oci import Digest
-from isthmus.oci.content import CHUNK
+from isthmus.oci.content import new_buffer
 from isthmus.store import Store
 
 _PACKED = re.compile(rb"^([0-9a-f]{64}) ", re.MULTILINE)
@@ -69,7 +69,7 @@ def _link(store: Store, blob: Digest, path: Path) -> None:
     try:
         os.link(store.blob_path(blob), path, follow_symlinks=False)
     except OSError:
-        buffer = memoryview(bytearray(CHUNK))
+        buffer = new_buffer()
         with store.blobs.reader(blob) as reader, open(path, "wb") as file:
             while count := reader.readinto(buffer):
                 file.write(buffer[:count])

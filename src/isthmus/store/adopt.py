@@ -11,7 +11,7 @@ from pathlib import Path
 
 from isthmus.errors import IncompleteError
 from isthmus.oci import Descriptor, Digest, Manifest
-from isthmus.oci.content import CHUNK
+from isthmus.oci.content import new_buffer
 from isthmus.oci.manifest import MAX_MANIFEST_SIZE
 from isthmus.store import files, ingest
 from isthmus.store.blobs import BlobDirectory
@@ -79,7 +79,7 @@ def _move(
 def _copy(
     staging: Staging, blob: Descriptor, blobs: BlobDirectory, ingest_directory: Path, *, durable: bool
 ) -> None:
-    buffer = memoryview(bytearray(CHUNK))
+    buffer = new_buffer()
     with (
         ingest.begin(ingest_directory, blobs, blob, durable=durable) as writer,
         staging.blobs.open(blob.digest, writer.offset, blob.size) as reader,

@@ -16,7 +16,7 @@ import msgspec
 
 from isthmus.errors import IncompleteError, UsageError, VerificationError
 from isthmus.oci import Digest, Verifier
-from isthmus.oci.content import CHUNK, BlobReader
+from isthmus.oci.content import BlobReader, new_buffer
 from isthmus.oci.manifest import MAX_MANIFEST_SIZE
 from isthmus.store import files
 from isthmus.store.elsewhere import Elsewhere, FilePart
@@ -234,7 +234,7 @@ def _read_whole(reader: BlobReader, size: int, limit: int, where: str) -> bytes:
 
 def hash_rest(reader: BlobReader, verifier: Verifier) -> None:
     """Feed what is left of a file to a verifier."""
-    buffer = memoryview(bytearray(CHUNK))
+    buffer = new_buffer()
     while count := reader.readinto(buffer):
         verifier.update(buffer[:count])
 

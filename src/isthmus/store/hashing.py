@@ -15,8 +15,8 @@ class Hashing(Protocol):
         """Have the verifier take the next bytes."""
         ...
 
-    def settle(self) -> None:
-        """Wait until all that was fed is hashed. Raises what the verifier raises."""
+    def settle(self, digest: Verifier, /) -> None:
+        """Wait until it has taken all that it was fed with. Raises what the verifier raises."""
         ...
 
 
@@ -24,7 +24,7 @@ class _AtOnce:
     def feed(self, digest: Verifier, piece: memoryview, /) -> None:
         digest.update(piece)
 
-    def settle(self) -> None:
+    def settle(self, _digest: Verifier, /) -> None:
         return
 
 

@@ -69,7 +69,7 @@ class FileWriter:
         if self._broken or self._descriptor < 0:
             raise UnreachableError("io-failed", "the blob was not written whole", where=str(self._path))
         try:
-            self._hashing.settle()
+            self._hashing.settle(self._verifier)
             self._verifier.finish()
         except VerificationError:
             self._forget()

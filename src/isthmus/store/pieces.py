@@ -181,7 +181,8 @@ class SegmentWriter:
             )
         if self._descriptor is None:
             return
-        self._hashing.settle()
+        if self._chain is not None:
+            self._hashing.settle(self._chain.verifier)
         if self._durable:
             with files.io_errors(self._part.data):
                 os.fdatasync(self._descriptor)

@@ -15,7 +15,7 @@ from typing import Self
 
 from isthmus.errors import IncompleteError, UnreachableError, UsageError, VerificationError
 from isthmus.oci import Digest
-from isthmus.oci.content import CHUNK
+from isthmus.oci.content import new_buffer
 from isthmus.store import files
 from isthmus.store.blobs import BlobDirectory
 
@@ -79,7 +79,7 @@ class Upload:
 
     def _hash(self, algorithm: str) -> Running:
         running = Running(algorithm)
-        buffer = memoryview(bytearray(CHUNK))
+        buffer = new_buffer()
         while running.count < self.size:
             with files.io_errors(self._path):
                 count = os.preadv(self._descriptor, [buffer], running.count)

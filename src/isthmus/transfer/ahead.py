@@ -12,7 +12,7 @@ from typing import Protocol, Self, runtime_checkable
 
 from isthmus.errors import IsthmusError, UnreachableError
 from isthmus.oci import Descriptor, Source
-from isthmus.oci.content import CHUNK, BlobReader
+from isthmus.oci.content import CHUNK, BlobReader, new_buffer
 
 LARGE = 256 * 1024 * 1024
 """Bytes still to come from which on this is worth it."""
@@ -141,7 +141,7 @@ class _Crew:
         self._first: BlobReader | None = first
         self._segments: deque[_Segment] = deque()
         # The same memory again and again: what is freed and asked for anew by many threads piles up.
-        self._rooms = [memoryview(bytearray(SEGMENT)) for _ in range(CONNECTIONS)]
+        self._rooms = [new_buffer(SEGMENT) for _ in range(CONNECTIONS)]
         self._changed = threading.Condition()
         self._over = False
         self._threads = [

@@ -11,7 +11,7 @@ import msgspec
 
 from isthmus.errors import IsthmusError, UnreachableError, VerificationError
 from isthmus.oci import Descriptor, Sink, Source
-from isthmus.oci.content import CHUNK
+from isthmus.oci.content import new_buffer
 from isthmus.progress import Meter
 from isthmus.transfer.ahead import open_ahead
 from isthmus.transfer.pool import StopFlag
@@ -197,7 +197,7 @@ class BlobMover:
     def _buffer(self) -> memoryview:
         found: memoryview | None = getattr(self._local, "buffer", None)
         if found is None:
-            found = self._local.buffer = memoryview(bytearray(CHUNK))
+            found = self._local.buffer = new_buffer()
         return found
 
     def _count(self, *, blobs: int = 0, moved: int = 0, mounted: int = 0, skipped: int = 0) -> None:

@@ -22,9 +22,10 @@ from typing import Annotated, Final, NamedTuple
 import msgspec
 
 from isthmus.bundle.manifest import canonical
-from isthmus.bundle.medium import failed, new_buffer, open_regular
+from isthmus.bundle.medium import failed, open_regular
 from isthmus.carry.diode.packets import HEADER_SIZE, LARGEST, SESSION_SIZE
 from isthmus.errors import UsageError
+from isthmus.oci.content import new_buffer
 
 FORMAT: Final = "isthmus-diode"
 VERSION: Final = 1

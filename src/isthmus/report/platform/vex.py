@@ -13,7 +13,7 @@ import msgspec
 from isthmus.errors import IsthmusError, UsageError
 from isthmus.inventory.lock import LockEntry
 from isthmus.oci import Descriptor, Digest, Manifest, Platform, Reference
-from isthmus.oci.content import CHUNK
+from isthmus.oci.content import new_buffer
 from isthmus.oci.cosign import attached_tags, claims_in
 from isthmus.report.platform.model import PlatformReport
 from isthmus.store import Store
@@ -117,7 +117,7 @@ def _in_layer(store: Store, manifest: Manifest, layer: Descriptor) -> Iterator[d
 
 
 def _read(store: Store, blob: Descriptor) -> bytes:
-    out, buffer = bytearray(), memoryview(bytearray(CHUNK))
+    out, buffer = bytearray(), new_buffer()
     with store.open_blob("", blob) as body:
         while read := body.readinto(buffer):
             out += buffer[:read]

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import IO, Protocol
 
 from isthmus.errors import UnreachableError, UsageError
-from isthmus.oci.content import CHUNK
+from isthmus.oci.content import CHUNK, new_buffer
 
 MAX_RATIO = 1000
 """Decompressed to compressed size; beyond it, above the free allowance, the file is an attack, not an image."""
@@ -169,7 +169,7 @@ class _Unpacked:
 
     def skip(self, count: int, /) -> None:
         if not self._waste:
-            self._waste = memoryview(bytearray(CHUNK))
+            self._waste = new_buffer()
         while count:
             got = self.readinto(self._waste[: min(count, CHUNK)])
             if not got:

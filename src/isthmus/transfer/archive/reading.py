@@ -13,7 +13,7 @@ import msgspec
 
 from isthmus.inventory.lock import LockEntry
 from isthmus.oci import Descriptor, Digest, Manifest, Platform, Reference
-from isthmus.oci.content import CHUNK
+from isthmus.oci.content import new_buffer
 from isthmus.progress import Meter, Progress, silent
 from isthmus.store import Store, StoredReference
 from isthmus.transfer import CopyItem, CopyResult, copy
@@ -175,7 +175,7 @@ def _unpack(survey: Survey, store: Store, blobs: dict[Digest, Descriptor], progr
     lacking = {digest for digest, blob in blobs.items() if not store.has_blob("", blob)}
     meter = Meter(sum(blobs[digest].size for digest in lacking), progress)
     count = total = 0
-    buffer = memoryview(bytearray(CHUNK))
+    buffer = new_buffer()
     for digest, stream in survey.in_order(lacking) if lacking else ():
         total += _write(stream, store, blobs[digest], buffer, meter)
         count += 1

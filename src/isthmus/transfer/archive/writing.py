@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal
 import msgspec
 
 from isthmus.oci import Descriptor, Digest, Platform, Verifier
-from isthmus.oci.content import CHUNK
+from isthmus.oci.content import new_buffer
 from isthmus.oci.descriptor import OCI_INDEX
 from isthmus.progress import Meter, Progress, silent
 from isthmus.store import Store, StoredReference
@@ -177,7 +177,7 @@ def _write(
         put(memoryview(_header(name, len(data)) + data + _padding(len(data))))
     for directory in _directories(blobs):
         put(memoryview(_header(directory, 0, tarfile.DIRTYPE)))
-    buffer = memoryview(bytearray(CHUNK))
+    buffer = new_buffer()
     for blob in blobs:
         put(memoryview(_header(_blob_name(blob.digest), blob.size)))
         _copy(store, blob, put, buffer, meter)
