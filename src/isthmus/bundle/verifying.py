@@ -172,10 +172,12 @@ def checking(file: Readable, record: Record, spans: Spans, ring: Ring, meter: Me
             raise damaged_record(file, record.placed)
         return
     header = record.placed.header
-    blob = spans.begin(header) if header and record.placed.segment and not record.is_whole else None
+    blob = spans.begin(header) if header and record.placed.segment else None
     for piece in meter.through(payload(file, record, ring)):
         if blob is not None:
             ring.feed(blob, piece)
+    if blob is not None:
+        ring.settle(blob)
     if header and blob is not None and not spans.keep(header, blob):
         raise VerificationError(
             "damaged-volume", f"the parts of {header.digest} are intact, but do not make up the blob"
