@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from bench.images.table import Mode
 from bench.measure import MeasureError
 from bench.options import Options
 from bench.priority import precedence
@@ -46,9 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHES)}")
     size = given.size or (GIB // 4 if given.small else 4 * GIB)
-    options = Options(
-        given.runs, "small" if given.small else "full", size, tuple(given.peer), _sayer(), given.minutes
-    )
+    mode: Mode = "small" if given.small else "full"
+    options = Options(given.runs, mode, size, tuple(given.peer), _sayer(), given.minutes, only=tuple(given.only))
     failed = 0
     for name in given.what or BENCHES:
         try:
@@ -90,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=2.0, help="of soak (2); 30 is what it is to hold for")
     parser.add_argument("--size", type=_size, help="size of the big blob: 4GiB, 512MiB or bytes")
     parser.add_argument("--peer", action="append", default=[], help="compare with this tool only; repeatable")
+    parser.add_argument(
+        "--only", action="append", default=[], help='of between, these settings only: "2.8, TLS"; repeatable'
+    )
     parser.add_argument("--precedence", action="store_true", help="on a shared machine: go first (root)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the directory for JSON (bench/results)")
     return parser

@@ -88,6 +88,9 @@ def run(options: Options) -> Report:
     goals: dict[str, Mapping[str, float]] = {}
     for name, started in _registries().items():
         for tls in (False, True):
+            setting = f"{name}, {'TLS' if tls else 'plain'}"
+            if options.only and setting not in options.only:
+                continue
             with tempfile.TemporaryDirectory(prefix="isthmus-bench-") as place, ExitStack() as stack:
                 work = Path(place)
                 for directory in ("home", "targets"):
@@ -104,10 +107,9 @@ def run(options: Options) -> Report:
                     for tool, ways in ways(ground).items()
                     if tool == OURS or not options.peers or tool in options.peers
                 }
-                suffix = f", {name}, {'TLS' if tls else 'plain'}"
                 for scenario, by_tool in take_turns(rounds, options.runs, options.say).items():
-                    costs[scenario + suffix] = by_tool
-                    goals[scenario + suffix] = GOALS[scenario]
+                    costs[f"{scenario}, {setting}"] = by_tool
+                    goals[f"{scenario}, {setting}"] = GOALS[scenario]
     names = {tool for by_tool in costs.values() for tool in by_tool if tool != OURS}
     return Report(
         name="between",

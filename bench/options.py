@@ -10,7 +10,7 @@ from bench.images.table import Mode
 class Options:
     """`size` is that of the big blob, in bytes; `peers` names those to compare with, all where it is empty.
 
-    `minutes` are those of `soak`.
+    `minutes` are those of `soak`. `only` names those of a benchmark's settings that count, all where it is empty.
     """
 
     runs: int
@@ -19,3 +19,4 @@ class Options:
     peers: tuple[str, ...]
     say: Callable[[str], None]
     minutes: float = 2.0
+    only: tuple[str, ...] = ()
