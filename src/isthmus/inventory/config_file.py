@@ -3,7 +3,6 @@
 Not here: the model itself (`config`).
 """
 
-import difflib
 import os
 import re
 from typing import Any
@@ -167,6 +166,8 @@ def _refuse_unknown(value: Any, kind: Any, path: str, where: str) -> None:
         for key, item in value.items():
             place = f"{path}.{key}" if path else str(key)
             if key not in fields:
+                import difflib
+
                 close = difflib.get_close_matches(str(key), fields, n=1, cutoff=0.5)
                 known = f"the keys here are {', '.join(sorted(fields))}"
                 raise UsageError(

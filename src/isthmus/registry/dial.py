@@ -3,7 +3,7 @@
 import functools
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import UsageError
 from isthmus.registry.endpoint import Origin
@@ -57,8 +57,10 @@ def answers_tls(origin: Origin, options: ConnectionOptions) -> bool:
 
 
 def _tcp(peer: Origin | Proxy, timeout: float) -> socket.socket:
+    # A str would have the codec for international names loaded, which takes as long as a small transfer.
+    host: Any = peer.host.encode("ascii") if peer.host.isascii() else peer.host
     try:
-        sock = socket.create_connection((peer.host, peer.port), timeout=timeout)
+        sock = socket.create_connection((host, peer.port), timeout=timeout)
     except UnicodeError as error:
         raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

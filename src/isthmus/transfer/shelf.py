@@ -4,9 +4,10 @@ The raw bytes are in memory up to a bound and in a temporary file without a name
 manifests are wanted (`tree`).
 """
 
-import tempfile
+import io
 import threading
 from collections.abc import Callable
+from typing import BinaryIO
 
 from isthmus.errors import IncompleteError, UnreachableError
 from isthmus.oci import Digest, Manifest, parse_manifest
@@ -21,7 +22,7 @@ class Shelf:
     """Keeps manifests by digest; safe for threads. Close it to give the memory or the file back."""
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  # closed by close
+        self._file: BinaryIO = io.BytesIO()
         self._places: dict[Digest, tuple[int, int, str]] = {}
         self._end = 0
         self._lock = threading.Lock()
@@ -32,6 +33,8 @@ class Shelf:
             if manifest.digest in self._places:
                 return
             try:
+                if isinstance(self._file, io.BytesIO) and self._end + len(manifest.raw) > IN_MEMORY:
+                    self._file = _on_disk(self._file)
                 self._file.seek(self._end)
                 self._file.write(manifest.raw)
             except OSError as error:
@@ -62,6 +65,19 @@ class Shelf:
     def close(self) -> None:
         """Forget everything."""
         self._file.close()
+
+
+def _on_disk(held: io.BytesIO) -> BinaryIO:
+    """A file without a name that has the same bytes."""
+    import tempfile  # few runs have so many manifests, and it is slow to load
+
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `Shelf.close`
+    try:
+        file.write(held.getbuffer())
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def _failed(error: OSError) -> UnreachableError:
