@@ -61,12 +61,14 @@ def make_content(place: Path, count: int, size: int, manifests: int) -> Content:
             blobs.append((_put(held, data), size))
         references = []
         for number in range(manifests):
-            digest, length = blobs[number % count]
-            layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": length}
+            layers = [
+                {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": length}
+                for digest, length in blobs[number % count :: manifests]
+            ]
             raw = json.dumps({
                 "schemaVersion": 2, "mediaType": OCI, "annotations": {"number": str(number)},
                 "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 2},
-                "layers": [layer],
+                "layers": layers,
             }).encode()  # fmt: skip
             manifest = parse_manifest(raw)
             held.put_manifest(NAME, manifest)
