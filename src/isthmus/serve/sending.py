@@ -5,16 +5,17 @@ A digest is the perfect strong ETag. Not here: finding out what to send.
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
 from isthmus.oci import Digest, Manifest
-from isthmus.oci.content import CHUNK, BlobReader
+from isthmus.oci.content import CHUNK, BlobReader, new_buffer
 from isthmus.serve.answers import RefusedError, error_answer
 from isthmus.serve.opened import Opened, Piece
 from isthmus.serve.ranges import Span, UnsatisfiableRangeError, parse_range
-from isthmus.serve.turns import read_cached, turns
+from isthmus.serve.turns import is_cached, turns
 
 TLS_CHUNK = 256 * 1024
 """Bytes that are read and encrypted at a time; a mebibyte would save a tenth of the CPU time."""
@@ -101,7 +102,7 @@ async def _send(
         elif transport.get_extra_info("sslcontext") is None:
             sent = await _send_file(transport, opened.between(span.offset, span.count))
         else:
-            sent = await _send_chunks(response, opened.between(span.offset, span.count))
+            sent = await _send_chunks(request, transport, opened.between(span.offset, span.count))
         if sent != span.count:  # the file was cut off under our hands: the client must not take it for whole
             transport.abort()
             raise ConnectionResetError("the file ended early")
@@ -121,7 +122,7 @@ async def _send_file(transport: asyncio.WriteTransport, pieces: list[Piece]) -> 
     return sent
 
 
-async def _send_chunks(response: web.StreamResponse, pieces: list[Piece]) -> int:
+async def _send_chunks(request: web.Request, transport: asyncio.WriteTransport, pieces: list[Piece]) -> int:
     """For TLS: read and encrypted in pieces, a few in each turn of the event loop; how many bytes were sent.
 
     asyncio's own way reads 16 KiB at a time, waits for a thread each time, and needs six times the CPU time.
@@ -132,15 +133,38 @@ async def _send_chunks(response: web.StreamResponse, pieces: list[Piece]) -> int
         while at < piece.count:
             count = min(TLS_CHUNK, piece.count - at)
             await mine.wait()
-            chunk = read_cached(descriptor, count, piece.offset + at)
-            if len(chunk) < count:  # not in memory, or not there: a thread waits for the disk
+            if not _write_cached(transport, descriptor, count, piece.offset + at):
+                # Not in memory, or not there: a thread waits for the disk.
                 chunk = await _read(descriptor, count, piece.offset + at)
-            await response.write(chunk)
-            at += len(chunk)
-            sent += len(chunk)
-            if len(chunk) != count:
-                return sent
+                transport.write(chunk)
+                count, wanted = len(chunk), count
+                if count != wanted:
+                    return sent + count
+            at += count
+            sent += count
+            await request.writer.drain()
+            if transport.is_closing():
+                raise ConnectionResetError("the client went away")
     return sent
+
+
+_rooms = threading.local()
+
+
+def _write_cached(transport: asyncio.WriteTransport, descriptor: int, count: int, offset: int) -> bool:
+    """Encrypt what the system has in its cache; False where that is not all of it.
+
+    All downloads of a thread share one room, which stays in the processor's cache: asyncio encrypts at once
+    what it is given. Were it ever to keep it for later, it would find it released, and the connection would end.
+    """
+    room: memoryview | None = getattr(_rooms, "room", None)
+    if room is None:
+        room = _rooms.room = new_buffer(TLS_CHUNK)
+    with room[:count] as view:
+        if not is_cached(descriptor, view, offset):
+            return False
+        transport.write(view)
+    return True
 
 
 async def _read(descriptor: int, count: int, offset: int) -> bytes:

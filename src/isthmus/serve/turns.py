@@ -59,11 +59,9 @@ def turns() -> Turns:
     return found
 
 
-def read_cached(descriptor: int, count: int, offset: int) -> bytes | bytearray:
-    """What of it can be read without waiting for a disk: fewer bytes, or none, where that is not in memory."""
-    buffer = bytearray(count)
+def is_cached(descriptor: int, into: memoryview, offset: int) -> bool:
+    """Fill the memory without waiting for a disk; False where not all of it is in the system's cache."""
     try:
-        got = os.preadv(descriptor, [buffer], offset, os.RWF_NOWAIT)
+        return os.preadv(descriptor, [into], offset, os.RWF_NOWAIT) == len(into)
     except (OSError, AttributeError):  # not in memory; or not for this kernel or file system
-        return b""
-    return buffer if got == count else b""
+        return False
