@@ -17,8 +17,8 @@ from isthmus.serve.opened import Opened, Piece
 from isthmus.serve.ranges import Span, UnsatisfiableRangeError, parse_range
 from isthmus.serve.turns import is_cached, turns
 
-TLS_CHUNK = 256 * 1024
-"""Bytes that are read and encrypted at a time; a mebibyte would save a tenth of the CPU time."""
+TLS_CHUNK = 512 * 1024
+"""Bytes that are read and encrypted at a time: half of it costs a tenth more CPU time, twice as much more memory."""
 
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
