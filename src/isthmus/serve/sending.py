@@ -18,7 +18,7 @@ from isthmus.serve.ranges import Span, UnsatisfiableRangeError, parse_range
 from isthmus.serve.turns import is_cached, turns
 
 TLS_CHUNK = 512 * 1024
-"""Bytes that are read and encrypted at a time: half of it costs a tenth more CPU time, twice as much more memory."""
+"""Bytes read and encrypted at a time: half of it costs a tenth more CPU time, twice as much needs more memory."""
 
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
