@@ -143,12 +143,11 @@ def _staged(
     manifest = contents.manifest
     for reference in names_in(manifest):
         named_entry(reference)  # whatever the store would refuse must be refused before it is touched
-    held = held_by(store_path)
-    require_held(manifest, held, store_path)
     place = staging_directory(store_path, bundle_id(contents.raw).hex())
-    with exclusive(place, "another process unpacks this bundle into this store", _LOCK):
-        noted = NotedProgress(place, manifest.name, manifest.total_bytes(), progress)
-        with Ring(LANES) as ring:
+    with _held(store_path) as held:
+        require_held(manifest, held, store_path)
+        with exclusive(place, "another process unpacks this bundle into this store", _LOCK), Ring(LANES) as ring:
+            noted = NotedProgress(place, manifest.name, manifest.total_bytes(), progress)
             yield Stage(Staging(place, durable=durable), held, manifest, Meter(total, noted), ring)
     if not place.exists():
         with suppress(OSError):
@@ -178,9 +177,9 @@ def _finish(
         raise error
     if lacking:
         raise _read_again(manifest, lacking, place)
-    store = held_by(store_path)
-    require_held(manifest, store, store_path, hashed=True)
-    verify_reused(manifest, store, stage.staging, store_path)
+    with _held(store_path) as store:
+        require_held(manifest, store, store_path, hashed=True)
+        verify_reused(manifest, store, stage.staging, store_path)
     check_images(demands, stage, guard.policy)
     assert given.contents is not None
     guard.record(given.contents, verified=given.signed_by is not None)
@@ -247,14 +246,18 @@ def names_in(manifest: BundleManifest) -> list[StoredReference]:
     return [StoredReference(reference.name, reference.descriptor) for reference in manifest.references]
 
 
-def held_by(store: Path) -> Store | None:
+@contextmanager
+def _held(path: Path) -> Iterator[Store | None]:
     """The store, if there is one already; opening it writes nothing."""
     try:
-        return Store.open(store)
+        store = Store.open(path)
     except UsageError as error:
         if error.code != "store-not-found":
             raise
-        return None
+        yield None
+    else:
+        with store:
+            yield store
 
 
 def _still_needed(given: VolumeSet, manifest: BundleManifest, lacking: set[int]) -> list[MissingVolume]:
