@@ -1,5 +1,6 @@
 """Who may look at the console: no users, anonymous pull, sessions, Basic, rights, forged forms, guessing."""
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -198,6 +199,74 @@ def test_a_new_password_ends_sessions(closed: Browser, auth: Path, monkeypatch: 
     while closed.get("/console/").status == 200 and time.monotonic() < deadline:
         time.sleep(0.2)
     assert closed.get("/console/").status == 303
+
+
+def audited(path: Path) -> list[tuple[str, str, str, int]]:
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert all(one["from"] == "127.0.0.1" for one in lines)
+    return [(one["action"], one.get("user", ""), one["result"], one["status"]) for one in lines]
+
+
+def test_logins_and_logouts_are_in_the_audit_log(
+    site: Site, auth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "WINDOW", 1e9)
+    thread = ServerThread(site.store, MirrorMap(), Listen(auth=auth, audit=tmp_path / "audit"))
+    browser = Browser(thread.address)
+    try:
+        browser.log_in("admin", "Not-The-Pa55word")
+        browser.log_in("My-Pa55word-In-The-Wrong-Field", "")
+        browser.request("POST", "/console/login", {"Content-Type": "text/plain"}, b"token=x")
+        browser.submit("/console/login", name="admin", password="secret")  # a forged one
+        browser.log_in("admin", "secret")
+        page = browser.get("/console/").body.decode()
+        browser.submit("/console/logout", token="1.x")
+        browser.submit("/console/logout", token=token_of(page))
+        browser.submit("/console/logout")  # nobody is logged in: nothing happens
+        browser.request("GET", "/console/", basic("admin", "wrong"))
+        for _ in range(sessions.ATTEMPTS):
+            browser.log_in("reader", "guess")
+        browser.log_in("reader", "x")
+    finally:
+        browser.close()
+        thread.stop()
+    assert audited(tmp_path / "audit") == [
+        ("login", "admin", "UNAUTHORIZED", 401),
+        ("login", "", "UNAUTHORIZED", 401),
+        ("login", "", "failed", 415),
+        ("login", "admin", "DENIED", 403),
+        ("login", "admin", "done", 303),
+        ("logout", "admin", "DENIED", 403),
+        ("logout", "admin", "done", 303),
+        ("login", "admin", "UNAUTHORIZED", 401),
+        *[("login", "reader", "UNAUTHORIZED", 401)] * sessions.ATTEMPTS,
+        ("login", "reader", "TOOMANYREQUESTS", 429),
+    ]
+    text = (tmp_path / "audit").read_text()
+    for secret in ("Pa55word", "secret", "guess", "wrong"):
+        assert secret not in text
+
+
+def test_logins_for_tokens_are_in_the_audit_log(site: Site, auth: Path, tmp_path: Path) -> None:
+    thread = ServerThread(site.store, MirrorMap(), Listen(auth=auth, audit=tmp_path / "audit"))
+    client = Client(thread.address)
+    try:
+        client.request("GET", "/token?service=isthmus&account=admin", ADMIN)
+        client.request("GET", "/token?service=isthmus&account=admin", basic("admin", "wrong"))
+        form = urlencode({"grant_type": "password", "username": "admin", "password": "secret"}).encode()
+        client.request("POST", "/token", FORM, form)
+        client.request("GET", "/token?service=isthmus")
+    finally:
+        client.close()
+        thread.stop()
+    assert audited(tmp_path / "audit") == [
+        ("login", "admin", "done", 200),
+        ("login", "admin", "UNAUTHORIZED", 401),
+        ("login", "admin", "done", 200),
+    ]
+    text = (tmp_path / "audit").read_text()
+    assert "secret" not in text
+    assert "wrong" not in text
 
 
 def test_guessing_is_slowed_down(closed: Browser, monkeypatch: pytest.MonkeyPatch) -> None:

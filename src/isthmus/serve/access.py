@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from isthmus.serve.answers import RefusedError, json_answer
-from isthmus.serve.noted import request_key
+from isthmus.serve.noted import ATTEMPT, Attempt, request_key
 from isthmus.serve.tokens import LIFETIME, Token, Tokens, parse_scopes
 from isthmus.serve.users import Action, User, Users
 
@@ -141,7 +141,7 @@ class Access:
             raise _basic_challenge() from None
         return await self._checked(request, name, password)
 
-    async def _checked(self, _request: web.Request, name: str, password: str) -> User:
+    async def _checked(self, request: web.Request, name: str, password: str) -> User:
         if self._waiting >= MAX_WAITING:
             raise RefusedError(429, "TOOMANYREQUESTS", "too many log in at once", {"Retry-After": "2"})
         self._waiting += 1
@@ -150,6 +150,9 @@ class Access:
                 user = await asyncio.to_thread(self._users.check, name, password)
         finally:
             self._waiting -= 1
+        if request.path == TOKEN_PATH:
+            known = name if self._users.find(name) is not None else ""
+            request[ATTEMPT] = Attempt("login", known, "" if user is not None else "UNAUTHORIZED")
         if user is None:
             raise _basic_challenge()
         return user

@@ -1,4 +1,4 @@
-"""The audit log: a JSON line for every request that concerns content, with who, what, digest and result.
+"""The audit log: a JSON line for every request that concerns content or is a login, with who, what and result.
 
 Written before the answer's last byte could be; opened again when the file was moved away. Secrets and tokens
 are never in it. Not here: what is counted (`metrics`).
@@ -14,6 +14,7 @@ from aiohttp import web
 
 from isthmus.errors import UnreachableError
 from isthmus.serve.access import CALLER, Caller
+from isthmus.serve.noted import ATTEMPT, Attempt
 from isthmus.serve.target import TARGET, Target
 
 _ACTIONS = {"GET": "pull", "HEAD": "look", "POST": "push", "PATCH": "push", "PUT": "push", "DELETE": "delete"}
@@ -48,15 +49,18 @@ class Audit:
         """Note a request and how it ended. Raises `io-failed`: what cannot be noted is not done quietly."""
         target: Target | None = request.get(TARGET)
         caller: Caller | None = request.get(CALLER)
+        attempt: Attempt | None = request.get(ATTEMPT)
+        user = caller.name if caller else attempt.user if attempt else ""
         self.note(
             request.method,
             target,
             request.remote or "",
-            caller.name if caller else "",
+            user,
             status,
-            code,
+            (attempt.code if attempt else "") or code,
             seconds,
             request.query.get("digest", "")[:140],
+            attempt.action if attempt else "",
         )
 
     def note(
@@ -69,14 +73,15 @@ class Audit:
         code: str = "",
         seconds: float = 0.0,
         digest: str = "",
+        action: str = "",
     ) -> None:
-        """Note one by what is noted of it; `digest` is that of a query. Raises as `write`."""
+        """Note one by what is noted of it; `digest` is that of a query; `action`: not the method's. As `write`."""
         line = {
             "time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
             "from": remote,
             "user": user,
             "method": method,
-            "action": _ACTIONS.get(method, "other"),
+            "action": action or _ACTIONS.get(method, "other"),
             "kind": target.kind if target else "",
             "name": target.name if target else "",
             "tag": target.tag if target else "",

@@ -14,6 +14,7 @@ from isthmus.errors import IsthmusError
 from isthmus.serve.answers import RefusedError, error_answer
 from isthmus.serve.audit import Audit
 from isthmus.serve.metrics import Metrics
+from isthmus.serve.noted import ATTEMPT
 from isthmus.serve.target import TARGET
 
 _log = logging.getLogger("isthmus.serve")
@@ -37,7 +38,7 @@ def observing(metrics: Metrics, audit: Audit | None, silent: MutableSet[Any]) ->
             metrics.in_progress -= 1
             seconds = time.monotonic() - started
             metrics.count(request, response, seconds)
-            if audit is not None and TARGET in request:
+            if audit is not None and (TARGET in request or ATTEMPT in request):
                 audit.write(request, response.status if response is not None else 499, code, seconds)
 
     return middleware

@@ -13,6 +13,7 @@ from aiohttp import web
 from isthmus.serve.access import CALLER, Access, Caller
 from isthmus.serve.answers import RefusedError
 from isthmus.serve.console.session import Limiter, Session, Sessions
+from isthmus.serve.noted import ATTEMPT, Attempt
 from isthmus.serve.users import User, Users
 
 COOKIE = "isthmus_console"
@@ -91,6 +92,10 @@ class Gate:
         user = self._users.find(session.user) if session and self._users else None
         return session if session and user and self.sessions.fits(session, user.hashed) else None
 
+    def known_name(self, name: str) -> str:
+        """The name where there is such a user, or nothing."""
+        return name if self._users is not None and self._users.find(name) is not None else ""
+
     async def log_in(self, request: web.Request, name: str, password: str) -> User | None:
         """The user where the password is right. Raises RefusedError (429)."""
         assert self.access is not None
@@ -118,10 +123,11 @@ class Gate:
 
     async def _authorized(self, access: Access, request: web.Request) -> Caller:
         address, name = request.remote or "", _basic_name(request.headers["Authorization"])
-        self.check_rate(address, name)
         try:
+            self.check_rate(address, name)
             return await access.caller(request)
         except RefusedError as refusal:
+            request[ATTEMPT] = Attempt("login", self.known_name(name), refusal.code)
             if refusal.status == 401:
                 self.limiter.failed(address, name)
                 raise RefusedError(401, refusal.code, refusal.message, BASIC) from None

@@ -9,6 +9,7 @@ from isthmus.serve.answers import RefusedError
 from isthmus.serve.console.gate import COOKIE, PATH, Gate
 from isthmus.serve.console.rendering import Renderer
 from isthmus.serve.console.session import LONGEST, Session
+from isthmus.serve.noted import ATTEMPT, Attempt
 
 FORM_COOKIE = "isthmus_login"
 _log = logging.getLogger("isthmus.serve")
@@ -33,22 +34,28 @@ class Login:
         """POST: begin a session where name and password are right."""
         if self._gate.access is None:
             raise web.HTTPSeeOther(f"{PATH}/")
+        request[ATTEMPT] = Attempt("login")  # where what is sent is no form, too
         fields = await _fields(request)
+        known = self._gate.known_name(fields.get("name", ""))
         place = _next(fields.get("next", ""))
         nonce = request.cookies.get(FORM_COOKIE, "")
         if not is_same_site(request) or not self._gate.sessions.is_form_token(fields.get("token", ""), nonce):
+            request[ATTEMPT] = Attempt("login", known, "DENIED")
             message = "That form was too old, or cookies are off. Please try once more."
             return self._form(request, place, message, 403)
         name = fields.get("name", "")[:128]
         try:
             user = await self._gate.log_in(request, name, fields.get("password", "")[:1024])
         except RefusedError as refusal:
+            request[ATTEMPT] = Attempt("login", known, refusal.code)
             answer = self._form(request, place, f"{refusal.message}.".capitalize(), refusal.status, name)
             answer.headers.update(refusal.headers)
             return answer
         if user is None:
-            _log.warning("console: a wrong password for %r from %s", name, request.remote)
+            request[ATTEMPT] = Attempt("login", known, "UNAUTHORIZED")
+            _log.warning("console: a wrong password for %s from %s", known or "nobody we know", request.remote)
             return self._form(request, place, "No such user, or not that password.", 401, name)
+        request[ATTEMPT] = Attempt("login", user.name)
         _log.info("console: %s logged in from %s", user.name, request.remote)
         answer = web.Response(status=303, headers={"Location": place})
         answer.del_cookie(FORM_COOKIE, path=f"{PATH}/login")
@@ -60,8 +67,10 @@ class Login:
         session = self._gate.session(request)
         answer = web.Response(status=303, headers={"Location": f"{PATH}/"})
         if session is not None:
+            request[ATTEMPT] = Attempt("logout", session.user)
             token = (await _fields(request)).get("token", "")
             if not is_same_site(request) or not self._gate.sessions.is_form_token(token, session.key):
+                request[ATTEMPT] = Attempt("logout", session.user, "DENIED")
                 raise RefusedError(403, "DENIED", "that form was too old; go back and try once more")
             self._gate.sessions.end(session)
         answer.del_cookie(COOKIE, path=PATH)
