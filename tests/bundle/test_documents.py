@@ -1,6 +1,8 @@
 """The lock and the release document cross with the bundle, and are taken only as they were packed."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from isthmus.bundle import KeyPaths, unpack
 from isthmus.cli.main import run
 from isthmus.inventory.lock import Lock, LockEntry, write_lock
+from isthmus.oci import Digest
 from isthmus.store import Store
 from tests.bundle.conftest import fill
 
@@ -94,3 +97,41 @@ def test_a_lock_of_other_things_stays_here(
     assert not (tmp_path / "all" / "isthmus.lock").exists()
     unpack([tmp_path / "all"], tmp_path / "site")
     assert (out / "isthmus.lock").exists()
+
+
+@pytest.mark.parametrize("form", ["stream", "encrypted", "encrypted stream"])
+def test_it_crosses_where_nothing_lies_beside(
+    form: str, tmp_path: Path, keys: KeyPaths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed(tmp_path, keys, monkeypatch)
+    lock = (tmp_path / "isthmus.lock").read_bytes()
+    words = [sys.executable, "-m", "isthmus", "pack", "--store", "store", "--no-tool", "--sign", str(keys.private)]
+    opening: list[str] = []
+    if form != "stream":
+        pytest.importorskip("pyrage")
+        from isthmus.bundle.encryption import new_identity
+
+        identity, public = new_identity()
+        (tmp_path / "id").write_text(identity)
+        words, opening = [*words, "--encrypt-to", public], ["--identity", "id"]
+    target = "sealed" if form == "encrypted" else "-"
+    sent = subprocess.run(
+        [*words, "--volume-size", "120kB", "--out", target], check=True, capture_output=True, timeout=60
+    )
+    (tmp_path / "stream").write_bytes(sent.stdout)
+    taking = [sys.executable, "-m", "isthmus", "unpack", target, "--store", "site", "--key", str(keys.public)]
+    for _ in range(2):  # once more changes nothing
+        subprocess.run(
+            [*taking, *opening, "--require-signed-by", f"{keys.public}=*nothing*"],
+            check=True, input=sent.stdout, capture_output=True, timeout=60,
+        )  # fmt: skip
+        assert (tmp_path / "site" / "isthmus.lock").read_bytes() == lock
+    with Store.open("site") as site, Store.open("store") as store:
+        assert site.references() == store.references()
+        assert site.blob_size(Digest.of(lock)) is None
+    assert len(list((tmp_path / "site" / "reports").iterdir())) == 1
+    if form == "stream":
+        again = subprocess.run(
+            [*words, "--volume-size", "120kB", "--out", "-"], check=True, capture_output=True, timeout=60
+        )
+        assert again.stdout == sent.stdout

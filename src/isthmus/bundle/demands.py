@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from isthmus.bundle.approval import beside, judge
+from isthmus.bundle.carried_lock import is_lock
 from isthmus.bundle.keys import PublicKey
 from isthmus.bundle.manifest import CarriedReference, bundle_id
 from isthmus.bundle.policy import Policy
@@ -98,7 +99,8 @@ def check_images(demands: Demands, stage: Stage, policy: Policy | None = None) -
     if not demands.signed and not demands.attested:
         return
     shelf = BundleShelf(stage.manifest, stage.path_of)
-    faults = [fault for reference in stage.manifest.references for fault in _faults(demands, shelf, reference)]
+    named = [reference for reference in stage.manifest.references if not is_lock(reference)]
+    faults = [fault for reference in named for fault in _faults(demands, shelf, reference)]
     if faults:
         names = list(dict.fromkeys(fault.split(": ", 1)[0] for fault in faults))
         listed = f"{', '.join(names[:5])}{' …' if len(names) > 5 else ''}"

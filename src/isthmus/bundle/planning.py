@@ -33,6 +33,9 @@ from isthmus.store import Store
 TOOL_PREFIX: Final = "isthmus.internal/tool/"
 """Begins the names of what is Isthmus itself, and not the platform's."""
 
+LOCK_PREFIX: Final = "isthmus.internal/lock/"
+"""Begins the name of the lock, where it is carried inside a bundle."""
+
 _IMAGE_CONFIGS = frozenset(
     {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
 )
@@ -97,7 +100,7 @@ def _all_of(store: Store) -> list[BundleReference]:
     """Every reference of the store; what has an image's config is an image."""
     result = []
     for stored in store.references():
-        if stored.name.startswith(TOOL_PREFIX):
+        if stored.name.startswith((TOOL_PREFIX, LOCK_PREFIX)):
             continue
         kind = "image"
         if not stored.descriptor.is_index and store.blob_size(stored.descriptor.digest) is not None:

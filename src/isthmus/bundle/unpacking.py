@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from isthmus.bundle.baseline import require_held, verify_reused
+from isthmus.bundle.carried_lock import is_lock, locks_alone, take_lock
 from isthmus.bundle.demands import NOTHING, Demands, check_approval, check_images
 from isthmus.bundle.documents import keep_lock, publish_lock
 from isthmus.bundle.history import ReceivedBundle, now, record_bundle
 from isthmus.bundle.keys import PublicKey
 from isthmus.bundle.layout import Kind
 from isthmus.bundle.locking import exclusive
-from isthmus.bundle.manifest import BundleManifest, bundle_id
+from isthmus.bundle.manifest import Blob, BundleManifest, bundle_id
 from isthmus.bundle.medium import failed
 from isthmus.bundle.mending import keep_parity, mend
 from isthmus.bundle.overlap import Ring
@@ -181,17 +182,18 @@ def _finish(
         require_held(manifest, store, store_path, hashed=True)
         verify_reused(manifest, store, stage.staging, store_path)
     check_images(demands, stage, guard.policy)
+    take_lock(stage)
     assert given.contents is not None
     guard.record(given.contents, verified=given.signed_by is not None)
-    moved = _publish(store_path, manifest, stage.staging, durable=durable)
+    moved, kept = _publish(store_path, manifest, stage.staging, durable=durable)
     result = UnpackResult(
         bundle=place.name,
-        blobs=len(manifest.blobs),
-        bytes=sum(blob.size for blob in manifest.blobs),
-        reused=len(manifest.blobs) - moved,
+        blobs=len(kept),
+        bytes=sum(blob.size for blob in kept),
+        reused=len(kept) - moved,
         rebuilt=rebuilt,
         missing=(),
-        references=len(manifest.references),
+        references=len(names_in(manifest)),
         signed_by=given.signed_by,
         claimed_by=given.claimed_by,
     )
@@ -242,8 +244,12 @@ def staging_directory(store: Path, bundle: str) -> Path:
 
 
 def names_in(manifest: BundleManifest) -> list[StoredReference]:
-    """The manifest's references as the store keeps them."""
-    return [StoredReference(reference.name, reference.descriptor) for reference in manifest.references]
+    """The manifest's references as the store keeps them; the lock is none of them."""
+    return [
+        StoredReference(reference.name, reference.descriptor)
+        for reference in manifest.references
+        if not is_lock(reference)
+    ]
 
 
 @contextmanager
@@ -281,11 +287,15 @@ def _read_again(manifest: BundleManifest, lost: set[int], place: Path) -> Incomp
     )
 
 
-def _publish(store_path: Path, manifest: BundleManifest, staging: Staging, *, durable: bool) -> int:
-    """Move everything into the store and name it; how many blobs moved. A crash in between is made good."""
+def _publish(
+    store_path: Path, manifest: BundleManifest, staging: Staging, *, durable: bool
+) -> tuple[int, list[Blob]]:
+    """Move everything into the store and name it; how many blobs moved, of which. A crash is made good."""
+    alone = locks_alone(manifest)
+    kept = [blob for number, blob in enumerate(manifest.blobs) if number not in alone]
     with Store.create(store_path, durable=durable) as store:
-        moved = store.adopt(staging, [blob.digest for blob in manifest.blobs])
-        for blob in manifest.blobs:
+        moved = store.adopt(staging, [blob.digest for blob in kept])
+        for blob in kept:
             if store.blob_size(blob.digest) != blob.size:
                 raise IncompleteError(
                     "missing-content",
@@ -294,7 +304,7 @@ def _publish(store_path: Path, manifest: BundleManifest, staging: Staging, *, du
                 )
         names = names_in(manifest)
         store.set_references(names, remove=_older_tools(store, names))
-    return moved
+    return moved, kept
 
 
 def _older_tools(store: Store, names: Sequence[StoredReference]) -> list[str]:

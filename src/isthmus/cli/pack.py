@@ -23,6 +23,7 @@ from isthmus.bundle import (
     plan_bundle,
     read_receipt,
 )
+from isthmus.bundle.carried_lock import store_lock
 from isthmus.bundle.documents import MAX_LOCK, with_lock
 from isthmus.bundle.encryption import encrypted, plain_size, recipient
 from isthmus.bundle.fitting import Companions, nothing_beside
@@ -131,7 +132,8 @@ def command(
     """Write everything that must cross into volumes that fit the medium, each verifiable alone.
 
     The same store, lock and options give the same bytes. After an interruption, run the same command again.
-    The lock lies beside the first volume, and is isthmus.lock in the site's store after unpack.
+    The lock lies beside the first volume, or is inside a stream and encrypted volumes; after unpack it is
+    isthmus.lock in the site's store.
     For whoever approves it, release.html says what crosses, with release.json, release.csv and an SBOM.
     Isthmus itself crosses too: at the site, python3 bootstrap.py --key PUB installs it without a network.
 
@@ -171,6 +173,8 @@ def command(
             streamed=str(out) == "-",
             dry_run=dry_run,
         )
+        lock = _lock(crossing, asked=lock_path is not None)
+        inside = _lock_inside(held, references, lock) if tool.companions is nothing_beside and not dry_run else ()
         plan = plan_bundle(
             held,
             references,
@@ -180,8 +184,8 @@ def command(
             _percent(parity),
             sequence,
             until,
-            tool.first,
-            _with_lock(tool.companions, crossing, asked=lock_path is not None),
+            (*tool.first, *inside),
+            _with_lock(tool.companions, lock),
         )
         if dry_run:
             document = {
@@ -230,20 +234,36 @@ def command(
     return 0
 
 
-def _with_lock(companions: Companions, lock_path: Path | None, *, asked: bool) -> Companions:
-    """The files beside the volumes, with the lock where all that it names is carried or held."""
-    if lock_path is None or companions is nothing_beside:
-        return companions
+def _lock(lock_path: Path | None, *, asked: bool) -> tuple[bytes, frozenset[str]] | None:
+    """The lock that may cross, and the names in it; one that was not asked for may make no sense."""
+    if lock_path is None:
+        return None
     try:
         lock = read_lock(lock_path)
     except UsageError:
         if asked:
             raise
-        return companions
+        return None
     with open_regular(lock_path) as file:
-        raw = file.at(0, MAX_LOCK)
-    named = {entry.stored_name for entry in lock.references}
+        return file.at(0, MAX_LOCK), frozenset(entry.stored_name for entry in lock.references)
+
+
+def _with_lock(companions: Companions, lock: tuple[bytes, frozenset[str]] | None) -> Companions:
+    """The files beside the volumes, with the lock where all that it names is carried or held."""
+    if lock is None or companions is nothing_beside:
+        return companions
+    raw, named = lock
     return with_lock(companions, raw, lambda found: named <= {each.name for each in found.references})
+
+
+def _lock_inside(
+    store: Store, references: list[BundleReference] | None, lock: tuple[bytes, frozenset[str]] | None
+) -> tuple[BundleReference, ...]:
+    """The lock as a part of a bundle that nothing lies beside, under the same condition."""
+    if lock is None:
+        return ()
+    carried = {each.name for each in (store.references() if references is None else references)}
+    return (store_lock(store, lock[0]),) if lock[1] <= carried else ()
 
 
 def volume_bytes(text: str) -> int:
