@@ -155,8 +155,12 @@ def _write_cached(transport: asyncio.WriteTransport, descriptor: int, count: int
     """Encrypt what the system has in its cache; False where that is not all of it.
 
     All downloads of a thread share one room, which stays in the processor's cache: asyncio encrypts at once
-    what it is given. Were it ever to keep it for later, it would find it released, and the connection would end.
+    what it is given. Were it ever to keep some for later, that would become another download's bytes: the
+    connection is ended. Where it cannot be seen whether it does, the room is not used.
     """
+    kept = getattr(getattr(transport, "_ssl_protocol", None), "_write_backlog", None)
+    if kept is None:
+        return False
     room: memoryview | None = getattr(_rooms, "room", None)
     if room is None:
         room = _rooms.room = new_buffer(TLS_CHUNK)
@@ -164,6 +168,10 @@ def _write_cached(transport: asyncio.WriteTransport, descriptor: int, count: int
         if not is_cached(descriptor, view, offset):
             return False
         transport.write(view)
+        if kept:
+            kept.clear()
+            transport.abort()
+            raise ConnectionResetError("not all was encrypted at once")
     return True
 
 
