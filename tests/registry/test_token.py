@@ -147,6 +147,22 @@ def test_a_token_that_ends_before_an_upload_is_sent(faults: FaultServer, service
         write(registry.write_blob("a", BLOB), b"layer")
 
 
+def test_a_token_that_another_renewed_during_an_upload_is_kept(faults: FaultServer, service: TokenService) -> None:
+    with connect(faults.address, options()) as registry:
+        registry.manifest("a", "v1")
+        with registry.write_blob("a", BLOB) as writer:
+            writer.write(memoryview(b"lay"))
+            service.valid.clear()
+            write(registry.write_blob("a", BLOB), b"layer")
+            granted = len(service.granted)
+            writer.write(memoryview(b"er"))
+            with pytest.raises(UnreachableError) as caught:
+                writer.commit()
+        assert caught.value.temporary
+        write(registry.write_blob("a", BLOB), b"layer")
+    assert len(service.granted) == granted
+
+
 def test_many_threads_fetch_one_token(faults: FaultServer, service: TokenService) -> None:
     with connect(faults.address, options()) as registry:
         registry.ping()

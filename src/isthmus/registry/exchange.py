@@ -54,6 +54,8 @@ class Exchange:
         self.reused = reused
         self.was_dropped = False
         """Whether the host closed the connection before the whole request was sent or answered."""
+        self.authorization = ""
+        """What it was begun with, as far as whoever finishes it must know."""
         self._connection = connection
         self._origin = connection.origin
         self._give_back = give_back

@@ -92,8 +92,11 @@ class Session:
 
         def attempt() -> Exchange:
             origin = request.origin or self.origin()
-            headers = self._headers(request, origin, self._authorization(request, origin))
-            return self.transport.start(origin, request.method, request.target, headers, fresh=False)
+            authorization = self._authorization(request, origin)
+            headers = self._headers(request, origin, authorization)
+            exchange = self.transport.start(origin, request.method, request.target, headers, fresh=False)
+            exchange.authorization = authorization
+            return exchange
 
         try:
             return retrying(attempt, self.options, self._sleep)
@@ -106,8 +109,8 @@ class Session:
             response = exchange.finish(patience)
             if response.status == 401:
                 origin = request.origin or self.origin()
-                used = self._authorization(request, origin)
-                if self._other_authorization(response, request, origin, used):
+                # Not what would be sent now: another thread may have a new token already, which is to be kept.
+                if self._other_authorization(response, request, origin, exchange.authorization):
                     raise UnreachableError(
                         "unauthorized", "the token ended during the upload", temporary=True, http_status=401
                     )
