@@ -135,3 +135,27 @@ def test_it_crosses_where_nothing_lies_beside(
             [*words, "--volume-size", "120kB", "--out", "-"], check=True, capture_output=True, timeout=60
         )
         assert again.stdout == sent.stdout
+
+
+def test_receive_takes_them_too_and_when_they_come_later(
+    tmp_path: Path, keys: KeyPaths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = packed(tmp_path, keys, monkeypatch)
+    late = tmp_path / "late"
+    late.mkdir()
+    for name in ("release.json", "release.csv", "release.html", "release.sig"):
+        (out / name).rename(late / name)
+    words = ["receive", "out", "--store", "site", "--key", str(keys.public), "--once", "--settle", "0s"]
+    assert run(words) == 0
+    site = tmp_path / "site"
+    assert (site / "isthmus.lock").read_bytes() == (tmp_path / "isthmus.lock").read_bytes()
+    assert not list((site / "reports").glob("*-release.*"))
+    (out / "release.json").write_bytes((late / "release.json").read_bytes()[:-10])  # it is still arriving
+    assert run(words) == 0
+    assert not list((site / "reports").glob("*-release.*"))
+    for path in late.iterdir():
+        path.rename(out / path.name)
+    assert run(words) == 0
+    assert "unpacked" not in capsys.readouterr().err
+    taken = {path.name.partition("-")[2]: path.read_bytes() for path in (site / "reports").glob("*-release.*")}
+    assert taken == {path.name: path.read_bytes() for path in out.glob("release.*")}

@@ -60,8 +60,13 @@ def publish_lock(place: Path, store: Path, bundle: str) -> None:
 
 def put_report(store: Path, bundle: str, name: str, data: bytes) -> Path:
     """Keep a file of a bundle among the store's reports; where it is then. Raises `io-failed`."""
-    path = store / REPORTS / f"{bundle[:16]}-{name}"
+    path = report_path(store, bundle, name)
     with io_errors(path):
         path.parent.mkdir(exist_ok=True)
     replace(path, data)
     return path
+
+
+def report_path(store: Path, bundle: str, name: str) -> Path:
+    """Where a file of a bundle is among the store's reports, if it is there."""
+    return store / REPORTS / f"{bundle[:16]}-{name}"

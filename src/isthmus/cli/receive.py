@@ -1,6 +1,7 @@
 """`isthmus receive`: take what arrives in a directory, or over a one-way link."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def command(
 ) -> int:
     """Watch a directory: once all volumes of a bundle are there and verified, they are unpacked.
 
-    Volumes may lie in DIR or one directory further down, of any number of bundles. What fails verification is
+    Volumes may lie in DIR or one directory further down, of any number of bundles. The lock and the release
+    document beside them go into the store too, the latter also when it arrives later. What fails verification is
     moved to DIR/quarantine with the reason beside it; what is complete is left where it is and not read again.
     Exit status with --once: 0 when nothing is left to wait for, 3 when volumes are missing or still arrive, 4 when
     something was quarantined. With diode://[ADDRESS]:PORT it receives one session of a one-way link into DIR.
@@ -75,16 +77,34 @@ def command(
     if remove_taken and store is None:
         raise UsageError("wrong-usage", "--remove-taken needs --store: what is only verified is nowhere else")
     from isthmus.bundle import load_policy, load_public_key
+    from isthmus.bundle.approval import RELEASE
+    from isthmus.bundle.documents import report_path
     from isthmus.bundle.policy import gate
+    from isthmus.cli.documents import take_release
 
     place = Path(source)
+    public = tuple(load_public_key(path) for path in keys)
+    policy = load_policy(policy_path) if policy_path else None
+
+    tried: set[tuple[str, int]] = set()
+
+    def documents(bundle: str, volumes: Sequence[Path]) -> None:
+        if store is None or report_path(store, bundle, RELEASE).exists():
+            return
+        found = {path.parent / RELEASE for path in volumes}
+        as_they_are = {(str(path), path.stat().st_mtime_ns) for path in found if path.exists()}
+        if not as_they_are <= tried:  # one that was refused is looked at again only once it has changed
+            tried.update(as_they_are)
+            take_release(run, volumes, store, bundle, public or gate(store, policy=policy).keys)
+
     settings = Settings(
         store,
-        tuple(load_public_key(path) for path in keys),
-        load_policy(policy_path) if policy_path else None,
+        public,
+        policy,
         demands_of(approver_paths, approval_files, (place,), signers, attestations),
         parse_duration(settle),
         remove_taken,
+        documents,
     )
     if not keys and not (store and gate(store, policy=settings.policy).keys):
         run.note("No --key was given: damage will be found, but not who made a bundle.")

@@ -7,7 +7,7 @@ the reason beside it. Not here: verifying and unpacking themselves (`isthmus.bun
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -39,7 +39,8 @@ class Settings:
     """What is asked of bundles and done with them. Without a `store` they are only verified.
 
     A file that changed less than `settle` seconds ago is not looked at yet. With `remove_taken`, volumes
-    are removed once their bundle is in the store and that has been noted.
+    are removed once their bundle is in the store and that has been noted. `documents` is told of each bundle that
+    is in the store, and of its volumes, at every look: what lies beside them may arrive later.
     """
 
     store: Path | None = None
@@ -48,6 +49,7 @@ class Settings:
     demands: Demands = NOTHING
     settle: float = 5.0
     remove_taken: bool = False
+    documents: Callable[[str, Sequence[Path]], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ def _look(
     done, waited = remembered.done.get(bundle), remembered.waiting.get(bundle)
     if done and done.store == store and all(done.files.get(name) == here[name] for name in here):
         found.known.append(bundle)
+        _documents(bundle, here, settings, directory)
         if settings.remove_taken and settings.store is not None:
             _remove(directory, here)  # a run that was killed had no time to
         return
@@ -142,8 +145,14 @@ def _look(
         note = Done(bundle, result, here, store, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
         found.taken.append(note)
         save(directory, Remembered({**remembered.done, bundle: note}, waiting))
+        _documents(bundle, here, settings, directory)
         if settings.remove_taken and settings.store is not None:
             _remove(directory, here)
+
+
+def _documents(bundle: str, here: Mapping[str, str], settings: Settings, directory: Path) -> None:
+    if settings.store is not None and settings.documents is not None:
+        settings.documents(bundle, [directory / name for name in here])
 
 
 def _take(
