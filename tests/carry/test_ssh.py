@@ -163,6 +163,32 @@ def test_a_far_side_without_any_hash_tool(tmp_path: Path, fake_ssh: Path, monkey
     assert (far / "it's one").read_bytes() == (tmp_path / "b" / "it's one").read_bytes()
 
 
+def test_a_far_side_that_takes_no_more_is_given_up_and_gone_on_with_later(
+    tmp_path: Path, fake_ssh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from isthmus.carry.ssh.sending import send
+
+    stalled, far = tmp_path / "stalled", tmp_path / "far"
+    stalled.mkdir()
+    far.mkdir()
+    data = os.urandom(3_000_000)
+    (tmp_path / "one").write_bytes(data)
+    (stalled / "cat").write_text("#!/bin/sh\nhead -c 1000000\nexec sleep 4\n")
+    (stalled / "cat").chmod(0o755)
+    with monkeypatch.context() as patched, Link(Address("ssh", "", "gate", 0, str(far)), Options()) as link:
+        patched.setenv("FAR_PATH", f"{stalled}:{os.environ['PATH']}")
+        began = time.monotonic()
+        with pytest.raises(UnreachableError, match="takes nothing any more") as caught:
+            send([tmp_path / "one"], link, stall=1)
+        assert caught.value.temporary
+        assert time.monotonic() - began < 30
+    assert not (far / "one").exists()
+    with Link(Address("ssh", "", "gate", 0, str(far)), Options()) as link:
+        sent = send([tmp_path / "one"], link, stall=1)
+    assert sent.skipped == 1_000_000
+    assert (far / "one").read_bytes() == data
+
+
 @pytest.mark.parametrize(
     "script",
     [

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from isthmus.carry.ssh.link import Link, Options
-from isthmus.cli.command import Run, common_options, parse_size
+from isthmus.cli.command import Run, common_options, parse_duration, parse_size
 from isthmus.cli.output import human_size
 from isthmus.cli.ssh_options import ssh_options
 from isthmus.errors import UsageError
@@ -27,6 +27,13 @@ _HOW = {
     default=4,
     show_default=True,
     help="So many files at a time.  [ssh, sftp]",
+)
+@click.option(
+    "--stall",
+    default="5m",
+    show_default=True,
+    metavar="TIME",
+    help="Give up when the far side takes nothing for so long; 0s: never.  [ssh, sftp]",
 )
 @click.option("--read-back", is_flag=True, help="Where the far side cannot hash, read all back.  [ssh, sftp]")
 @click.option(
@@ -54,6 +61,7 @@ def command(
     target: str,
     limit: str | None,
     streams: int,
+    stall: str,
     read_back: bool,
     then: tuple[str, ...],
     remote_key: str,
@@ -101,7 +109,14 @@ def command(
     with Link(address, ssh) as link:
         with run.progress("send") as report:
             sent = send(
-                bundles, link, streams=streams, limit=rate, read_back=read_back, dry_run=dry_run, progress=report
+                bundles,
+                link,
+                streams=streams,
+                limit=rate,
+                read_back=read_back,
+                dry_run=dry_run,
+                stall=parse_duration(stall),
+                progress=report,
             )
         status = 0 if dry_run else run_steps(link, wanted, lambda line: click.echo(line, err=run.as_json))
     document = {

@@ -9,8 +9,9 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 from isthmus.bundle.medium import open_regular
 from isthmus.carry.ssh.address import Address
@@ -23,6 +24,10 @@ from isthmus.carry.ssh.shell import NoShellError, Shell, sane
 from isthmus.errors import UnreachableError
 from isthmus.oci.content import CHUNK
 from isthmus.progress import Meter, Progress, silent
+
+STALL: Final = 300.0
+"""Seconds; a far side that flushes a large cache to a slow disk may rest for a minute."""
+_LOOK: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +54,12 @@ def send(
     limit: int = 0,
     read_back: bool = False,
     dry_run: bool = False,
+    stall: float = STALL,
     progress: Progress = silent,
 ) -> Sent:
     """Send directories and files into the link's directory; `limit` in bytes a second, 0 for none.
+
+    Where the far side takes nothing of a file for `stall` seconds, 0 for ever, the link is given up.
 
     Raises UsageError for what cannot be sent, UnreachableError (`unreachable`, `unauthorized`, `refused`,
     `io-failed`, `protocol`), VerificationError `digest-mismatch` and `size-mismatch`. What arrived stays, and the
@@ -61,7 +69,7 @@ def send(
     started = time.monotonic()
     far, view = far_side(link, [file.name for file in files], read_back=read_back, create=not dry_run)
     try:
-        work = _Work(far, Pace(limit), Meter(sum(file.size for file in files), progress))
+        work = _Work(far, Pace(limit), Meter(sum(file.size for file in files), progress), stall)
         if dry_run:
             work.foresee(files, view.found)
         else:
@@ -112,11 +120,14 @@ class _Work:
     far: FarSide
     pace: Pace
     meter: Meter
+    stall: float = 0.0
     sent: int = 0
     skipped: int = 0
     replaced: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopped: threading.Event = field(default_factory=threading.Event)
+    _given: dict[str, float] = field(default_factory=dict)
+    """When the far side was given what it has not taken yet, by file."""
 
     def foresee(self, files: Sequence[LocalFile], found: Sequence[Found]) -> None:
         """Count what would be sent, by size alone; nothing is read there."""
@@ -130,8 +141,9 @@ class _Work:
         with ThreadPoolExecutor(max(1, streams), "isthmus-send") as pool:
             jobs = [pool.submit(self._file, *pair) for pair in zip(files, found, strict=True)]
             try:
-                wait(jobs, return_when=FIRST_EXCEPTION)
-                failed = next((job for job in jobs if job.done() and job.exception()), None)
+                while wait(jobs, _LOOK, FIRST_EXCEPTION).not_done and not any(_has_failed(job) for job in jobs):
+                    self._look(link)
+                failed = next((job for job in jobs if _has_failed(job)), None)
                 if failed:
                     failed.result()
             except BaseException:
@@ -140,6 +152,18 @@ class _Work:
                     job.cancel()
                 link.close()  # whoever waits for the far side waits no more
                 raise
+
+    def _look(self, link: Link) -> None:
+        """Raise UnreachableError where the far side has taken nothing of a file for too long."""
+        longest = min(list(self._given.values()), default=None)
+        if self.stall and longest is not None and time.monotonic() - longest > self.stall:
+            raise UnreachableError(
+                "unreachable",
+                f"the far side takes nothing any more, for {self.stall:.0f} seconds",
+                where=str(link.address),
+                hint="look at its disk, then run the same command again: it goes on where it stopped; see --stall",
+                temporary=True,
+            )
 
     def _file(self, file: LocalFile, there: Found) -> None:
         part = file.name + PART
@@ -158,15 +182,18 @@ class _Work:
 
             def pieces() -> Iterator[memoryview]:
                 for piece in read_through(source, offset, file.size, self.pace.piece(CHUNK)):
+                    self._given.pop(file.name, None)
                     if self._stopped.is_set():
                         return
                     self.pace.wait(len(piece))
                     digest.update(piece)
+                    self._given[file.name] = time.monotonic()
                     yield piece
                     self._count(0, len(piece), file.name)
 
             if offset < file.size or not begun:
                 self.far.write(part, offset, pieces())
+                self._given.pop(file.name, None)
             if not self._stopped.is_set():
                 self.far.commit(part, file.name, source, digest.hexdigest())
 
@@ -175,3 +202,7 @@ class _Work:
             self.skipped += skipped
             self.sent += sent
         self.meter.add(skipped + sent, label)
+
+
+def _has_failed(job: Future[Any]) -> bool:
+    return job.done() and job.exception() is not None
