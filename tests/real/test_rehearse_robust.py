@@ -54,7 +54,9 @@ def test_one_that_is_stopped_cleans_up(tmp_path: Path, platform: Platform, numbe
     before = host_network()
     process = start(tmp_path)
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not any("-p2" in name for name in output("ip", "netns").split()):
+    # Its own, by its process: another's would end the wait before it listens to signals.
+    began = Path(f"/run/netns/isthmus-rehearsal-{process.pid}-p2")
+    while time.monotonic() < deadline and not began.exists():
         time.sleep(0.05)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)

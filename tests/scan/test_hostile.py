@@ -66,6 +66,7 @@ def test_an_error_names_the_file(tmp_path: Path, name: str) -> None:
         " " * 10_000_000,
         "\n" * 10_000_000,
     ],
+    ids=["plain", "quoted", "comment", "blanks", "lines"],  # the text itself would be in the environment
 )
 def test_long_lines_are_read_in_time(tmp_path: Path, text: str) -> None:
     file = tmp_path / "long.yaml"
