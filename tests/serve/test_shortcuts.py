@@ -14,7 +14,7 @@ from isthmus.inventory.mapping import MirrorMap
 from isthmus.oci import Digest
 from isthmus.serve import Listen, ServerThread
 from isthmus.serve import shortcuts as module
-from isthmus.serve.turns import AT_ONCE, Turns, is_cached
+from isthmus.serve.turns import AT_ONCE, Turns, read_cached
 from isthmus.store import Store, StoredReference
 from tests.serve.conftest import Client, fill
 
@@ -185,6 +185,6 @@ def test_only_what_is_in_memory_is_read_at_once() -> None:
         file.write(b"x" * 5000)
         file.flush()
         into = memoryview(bytearray(4000))
-        assert is_cached(file.fileno(), into, 500) == (bytes(into) == b"x" * 4000)
-        assert not is_cached(file.fileno(), into, 2000)
+        assert read_cached(file.fileno(), into, 500) == (bytes(into) == b"x" * 4000)
+        assert not read_cached(file.fileno(), into, 2000)
         assert os.fstat(file.fileno()).st_size == 5000

@@ -134,8 +134,7 @@ def _bring(
     ):
         result = pull(lock.references, held, registries, platforms, jobs, report, skip_foreign=skip_foreign)
         blobs, moved, reused, seconds = result.blobs, result.bytes, result.skipped, result.seconds
-        if not all(entry.in_registry for entry in lock.references):
-            things = pull_rest(run, lock.references, held, options, upstreams, jobs)
+        if things := pull_rest(run, lock.references, held, options, upstreams, jobs):
             blobs, moved = blobs + things.blobs, moved + things.bytes
             reused, seconds = reused + things.reused, seconds + things.seconds
     _show(run, where, blobs, moved, reused, seconds, result.skipped_foreign)

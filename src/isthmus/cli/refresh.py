@@ -100,8 +100,8 @@ def command(
         "lock": str(lock_path),
         "refreshed": len(wanted),
         "changed": changed(old, lock),
-        "blobs": images.blobs + things.blobs,
-        "bytes": images.bytes + things.bytes,
+        "blobs": images.blobs + (things.blobs if things else 0),
+        "bytes": images.bytes + (things.bytes if things else 0),
         **bundle,
     }
 

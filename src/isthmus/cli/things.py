@@ -101,8 +101,10 @@ def pull_rest(
     base: "ConnectionOptions",
     upstreams: tuple[str, ...],
     jobs: int,
-) -> "Pulled":
-    """Bring what is not in a registry into the store; there should be something, since much is loaded for it."""
+) -> "Pulled | None":
+    """Bring what is not in a registry into the store; None where all is, before much is loaded for it."""
+    if all(entry.in_registry for entry in entries):
+        return None
     from isthmus.content.pull import pull_things
 
     with (

@@ -1,5 +1,6 @@
 """`isthmus unpack`: bring a bundle into a store."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -72,20 +73,12 @@ def command(
     def attempt(places: tuple[Path, ...]) -> UnpackResult:
         with run.progress("unpack") as report:
             if (source := source_of(places, identity)) is not None:
-                return unpack_stream(
-                    source,
-                    store,
-                    public,
-                    report,
-                    durable=fsync,
-                    policy=policy,
-                    allow_older=allow_older,
-                    demands=demands,
-                )
-            for file in changed_beside(places):
-                run.note(f"{file} is not the file that was packed; do not run or trust it")
-            return unpack(
-                places,
+                bring = partial(unpack_stream, source)
+            else:
+                bring = partial(unpack, places)
+                for file in changed_beside(places):
+                    run.note(f"{file} is not the file that was packed; do not run or trust it")
+            return bring(
                 store,
                 public,
                 report,

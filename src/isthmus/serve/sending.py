@@ -15,7 +15,7 @@ from isthmus.oci.content import CHUNK, BlobReader, new_buffer
 from isthmus.serve.answers import RefusedError, error_answer
 from isthmus.serve.opened import Opened, Piece
 from isthmus.serve.ranges import Span, UnsatisfiableRangeError, parse_range
-from isthmus.serve.turns import is_cached, turns
+from isthmus.serve.turns import read_cached, turns
 
 TLS_CHUNK = 512 * 1024
 """Bytes read and encrypted at a time: half of it costs a tenth more CPU time, twice as much needs more memory."""
@@ -165,7 +165,7 @@ def _write_cached(transport: asyncio.WriteTransport, descriptor: int, count: int
     if room is None:
         room = _rooms.room = new_buffer(TLS_CHUNK)
     with room[:count] as view:
-        if not is_cached(descriptor, view, offset):
+        if not read_cached(descriptor, view, offset):
             return False
         transport.write(view)
         if kept:

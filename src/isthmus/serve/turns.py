@@ -59,7 +59,7 @@ def turns() -> Turns:
     return found
 
 
-def is_cached(descriptor: int, into: memoryview, offset: int) -> bool:
+def read_cached(descriptor: int, into: memoryview, offset: int) -> bool:
     """Fill the memory without waiting for a disk; False where not all of it is in the system's cache."""
     try:
         return os.preadv(descriptor, [into], offset, os.RWF_NOWAIT) == len(into)

@@ -8,24 +8,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from isthmus.bundle.own_artifact import TITLE, compact, put_artifact
 from isthmus.bundle.planning import TOOL_PREFIX, BundleReference
 from isthmus.bundle.tool.own import OwnWheel
 from isthmus.bundle.tool.script import NAME as BOOTSTRAP
 from isthmus.bundle.tool.script import bootstrap_script
 from isthmus.bundle.tool.targets import Target
 from isthmus.errors import IncompleteError, IsthmusError
-from isthmus.oci import Descriptor, Digest, Manifest, parse_manifest
-from isthmus.oci.content import CHUNK
-from isthmus.oci.descriptor import EMPTY_JSON, OCI_MANIFEST
+from isthmus.oci import Descriptor, Digest
 from isthmus.store import Store, StoredReference
 
 ARTIFACT_TYPE: Final = "application/vnd.isthmus.tool.v1"
 KIND: Final = "tool"
 LIST: Final = "tool.json"
-_TITLE: Final = "org.opencontainers.image.title"
-_BYTES: Final = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ def stored_tool(store: Store, own: OwnWheel, targets: tuple[Target, ...]) -> Car
         return None
     try:
         layers = {
-            str((layer.annotations or {}).get(_TITLE)): layer
+            str((layer.annotations or {}).get(TITLE)): layer
             for layer in store.manifest_by_digest(found.descriptor.digest).layers
         }
         listed = json.loads(_read(store, layers[LIST]))
@@ -71,21 +68,11 @@ def store_tool(store: Store, own: OwnWheel, wheels: Mapping[Target, list[Path]])
         }
         for target in sorted(wheels)
     ]
-    listed = _compact({"format": "isthmus-tool", "sets": sets, "version": own.version})
-    layers = [_layer(store, LIST, listed), _layer(store, BOOTSTRAP, script)]
-    layers += [_layer(store, title, files[title]) for title in sorted(files)]
-    config = _blob(store, b"{}", EMPTY_JSON)
-    document = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "artifactType": ARTIFACT_TYPE,
-        "config": _described(config),
-        "layers": layers,
-        "annotations": {"dev.isthmus.name": f"isthmus {own.version}"},
-    }
-    manifest: Manifest = parse_manifest(_compact(document))
+    listed = compact({"format": "isthmus-tool", "sets": sets, "version": own.version})
+    titled: list[tuple[str, bytes | Path]] = [(LIST, listed), (BOOTSTRAP, script), *sorted(files.items())]
     name = _name(own)
-    store.put_manifest(name.partition(":")[0], manifest)
+    about = {"dev.isthmus.name": f"isthmus {own.version}"}
+    manifest = put_artifact(store, name.partition(":")[0], ARTIFACT_TYPE, titled, about)
     old = [held.name for held in store.references() if held.name.startswith(TOOL_PREFIX) and held.name != name]
     store.set_references([StoredReference(name, manifest.descriptor())], remove=old)
     return _carried(own, script, manifest.descriptor())
@@ -99,30 +86,8 @@ def _name(own: OwnWheel) -> str:
     return f"{TOOL_PREFIX}isthmus:{own.version.replace('+', '-')}"
 
 
-def _layer(store: Store, title: str, content: bytes | Path) -> dict[str, Any]:
-    data = content if isinstance(content, bytes) else content.read_bytes()
-    return _described(_blob(store, data, _BYTES)) | {"annotations": {_TITLE: title}}
-
-
-def _blob(store: Store, data: bytes, media_type: str) -> Descriptor:
-    blob = Descriptor(media_type=media_type, digest=Digest.of(data), size=len(data))
-    with store.write_blob(TOOL_PREFIX + "isthmus", blob) as writer:
-        for start in range(writer.offset, len(data), CHUNK):
-            writer.write(memoryview(data)[start : start + CHUNK])
-        writer.commit()
-    return blob
-
-
 def _read(store: Store, blob: Descriptor) -> bytes:
     data = store.blob_path(blob.digest).read_bytes() if store.blob_size(blob.digest) == blob.size else b""
     if Digest.of(data) != blob.digest:
         raise IncompleteError("not-found", f"the store has no {blob.digest}")
     return data
-
-
-def _described(blob: Descriptor) -> dict[str, Any]:
-    return {"mediaType": blob.media_type, "digest": str(blob.digest), "size": blob.size}
-
-
-def _compact(document: Any) -> bytes:
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from isthmus.bundle.medium import MediumFile
 from isthmus.carry.ssh.local_files import changed
-from isthmus.oci.content import CHUNK
+from isthmus.oci.content import CHUNK, new_buffer
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
@@ -60,7 +60,7 @@ class FarSide(Protocol):
 
 def read_through(source: MediumFile, start: int, end: int, piece: int = CHUNK) -> Iterator[memoryview]:
     """A source's bytes in pieces; the buffer is used again. Raises VerificationError `size-mismatch`."""
-    buffer = memoryview(bytearray(min(piece, CHUNK)))
+    buffer = new_buffer(min(piece, CHUNK))
     while start < end:
         count = source.into(buffer[: min(len(buffer), end - start)], start)
         if not count:
