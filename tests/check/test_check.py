@@ -114,6 +114,59 @@ def test_stale_tag(content: Content, registry: Registry) -> None:
     assert len(both_wrong.stale) == 1
 
 
+def tag(content: Content, name: str, manifest: Manifest) -> None:
+    with Store.open(content.path) as store:
+        store.set_references([StoredReference(name, manifest.descriptor())])
+
+
+def test_the_image_that_the_lock_lets_stand_in_for_its_index_is_present(
+    content: Content, registry: Registry
+) -> None:
+    tag(content, NGINX, content.amd64)
+    drop(content, content.index.digest)
+    locked = entry(NGINX, content.index, platforms=("linux/amd64",), children=(content.amd64.digest,))
+    before = registry.requests
+    assert check([locked], registry, MirrorMap(), deep=False) == CheckResult(present=1)
+    assert registry.requests - before == 2
+    assert check([locked], registry, MirrorMap(), deep=True, rehash=True) == CheckResult(present=1)
+    without = check([entry(NGINX, content.index, platforms=("linux/amd64",))], registry, MirrorMap())
+    assert [found.why for found in without.stale] == [
+        f"it points to {content.amd64.digest} instead of {content.index.digest}"
+    ]
+    known = {("mirror/docker.io/library/nginx", content.index.digest): content.amd64.digest}
+    old = entry(NGINX, content.index, platforms=("linux/amd64",))
+    assert check([old], registry, MirrorMap(), stand_ins=known) == CheckResult(present=1)
+    layer = content.amd64.layers[1].digest
+    drop(content, layer)
+    lacking = check([locked], registry, MirrorMap(), deep=True)
+    assert [(found.name, found.digest) for found in lacking.missing] == [(NGINX, layer)]
+
+
+def test_another_image_of_the_same_platform_is_stale(content: Content, registry: Registry) -> None:
+    with Store.open(content.path) as store:
+        other = put_image(store, [b"another layer"], architecture="amd64", os="linux")
+    tag(content, NGINX, other)
+    locked = entry(NGINX, content.index, platforms=("linux/amd64",), children=(content.amd64.digest,))
+    result = check([locked], registry, MirrorMap())
+    assert result.present == 0
+    assert [found.why for found in result.stale] == [
+        f"it points to {other.digest} instead of {content.index.digest}"
+    ]
+
+
+def test_several_images_need_their_index(content: Content, registry: Registry) -> None:
+    tag(content, NGINX, content.amd64)
+    children = tuple(sorted((content.amd64.digest, content.arm64.digest)))
+    assert len(check([entry(NGINX, content.index, children=children)], registry, MirrorMap()).stale) == 1
+
+
+def test_a_reference_by_digest_needs_that(content: Content, registry: Registry) -> None:
+    drop(content, content.index.digest)
+    name = f"docker.io/library/nginx:latest@{content.index.digest}"
+    locked = entry(name, content.index, platforms=("linux/amd64",), children=(content.amd64.digest,))
+    assert [found.why for found in check([locked], registry, MirrorMap()).missing] == ["it is not there"]
+
+
 def test_missing_child_counts_only_where_it_was_locked(content: Content, registry: Registry) -> None:
     drop(content, content.arm64.digest)
     assert both(content, registry, [entry(NGINX, content.index, platforms=("linux/amd64",))]).present == 1

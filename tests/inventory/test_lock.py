@@ -38,6 +38,7 @@ ENTRIES = st.builds(
     platforms=st.sets(TEXTS, max_size=3).map(lambda names: tuple(sorted(names))),
     referrers=st.sets(REFERRERS, max_size=2).map(lambda held: tuple(sorted(held))),
     evidence=st.sets(TEXTS, max_size=3).map(lambda lines: tuple(sorted(lines))),
+    children=st.sets(DIGESTS, max_size=3).map(lambda digests: tuple(sorted(digests))),
 )
 LOCKS = st.builds(
     Lock,
@@ -100,6 +101,25 @@ def test_it_reads_well() -> None:
     ]
 
 
+def test_the_images_of_an_index_in_part_are_named_and_nothing_else_is_new() -> None:
+    def written(*children: Digest) -> list[str]:
+        return format_lock(Lock(references=(LockEntry("image", "a.io/b:1", digest(1), children=children),))).split(
+            "\n"
+        )[2:]
+
+    plain = ["version: 1", "platforms: []", "references:", "- kind: image", "  name: a.io/b:1"]
+    plain += [f"  digest: {digest(1)}"]
+    assert written() == [*plain, ""]
+    assert written(digest(3), digest(2)) == [*plain, "  children:", f"  - {digest(2)}", f"  - {digest(3)}", ""]
+
+
+def test_only_one_image_can_stand_in_for_an_index() -> None:
+    def stand_in(*children: Digest) -> Digest | None:
+        return LockEntry("image", "a.io/b:1", digest(1), children=children).stand_in
+
+    assert (stand_in(), stand_in(digest(2)), stand_in(digest(2), digest(3))) == (None, digest(2), None)
+
+
 def test_files(tmp_path: Path) -> None:
     path = tmp_path / "isthmus.lock"
     first = Lock(references=(LockEntry("image", "a.io/b:1", digest(1)),))
@@ -146,6 +166,8 @@ def test_thousands_of_entries_are_quick(tmp_path: Path) -> None:
         "version: 1\nreferences: [{kind: image, name: a, digest: sha256:00}]",
         "version: 1\nreferences: [{kind: wrong, name: a, digest: 'sha256:%s'}]" % ("0" * 64),
         "version: 1\nreferences: [{kind: image, name: a, digest: 'sha256:%s', size: -1}]" % ("0" * 64),
+        "version: 1\nreferences: [{kind: image, name: a, digest: 'sha256:%s', children: [a]}]" % ("0" * 64),
+        "version: 1\nreferences: [{kind: image, name: a, digest: 'sha256:%s', children: 7}]" % ("0" * 64),
         "version: 1\nreferences: [&e {kind: image, name: a, digest: 'sha256:%s'}, *e]" % ("0" * 64),
         "version: 1\n---\nversion: 1",
         "version: [",

@@ -33,6 +33,7 @@ ENTRIES = st.builds(
     max_age=NUMBERS,
     verified_by=WORDS,
     contents=st.lists(st.builds(LockedContent, TEXTS, DIGESTS, NUMBERS, TEXTS), max_size=2).map(tuple),
+    children=st.lists(DIGESTS, max_size=2).map(tuple),
 )
 LOCKS = st.builds(Lock, platforms=WORDS, references=st.lists(ENTRIES, max_size=3).map(tuple))
 

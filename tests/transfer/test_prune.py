@@ -131,6 +131,23 @@ def test_a_repository_in_which_something_is_missing_is_left_alone(
         assert client.has_manifest("mirror/docker.io/library/web", web.digest)
 
 
+def test_an_image_that_stands_in_for_its_index_is_what_the_lock_names(
+    registry: DockerRegistry, capfd: pytest.CaptureFixture[str]
+) -> None:
+    upstream = [f"--upstream={host}={registry.url}/mirror/{host}" for host in HOSTS]
+    lock = ["lock", "images:list.txt", "--platform", "linux/amd64", "--out", "part.lock", "-q", *upstream]
+    assert run(lock) == 0
+    to = f"{registry.address}/part"
+    assert run(["mirror", "--lock", "part.lock", "--to", to, "--single-platform", "-q", *upstream]) == 0
+    (api,) = [entry for entry in read_lock("part.lock").references if entry.name == API]
+    with connect(registry.address, options()) as client:
+        assert client.manifest("part/quay.io/team/api", "2").digest == api.stand_in
+        put(client, "part/quay.io/team/api", "old", b"an older one")
+        document = prune(registry, capfd, "--lock", "part.lock", "--apply", prefix="/part")
+        assert (document["deleted"], document["incomplete"], document["stale"]) == (1, [], [])
+        assert tags(client, "part/quay.io/team/api") == {"2"}
+
+
 def test_a_tag_that_was_moved_is_listed_and_left(
     registry: DockerRegistry, capfd: pytest.CaptureFixture[str]
 ) -> None:

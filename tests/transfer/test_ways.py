@@ -1,5 +1,6 @@
 """`resolve`, `pull`, `mirror` and `push` against the embedded registry and, where installed, Debian's."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,11 +9,13 @@ import pytest
 from isthmus.errors import IsthmusError, UsageError
 from isthmus.inventory.mapping import MirrorMap
 from isthmus.inventory.model import Ref
-from isthmus.oci import Platform
+from isthmus.oci import Platform, parse_manifest
+from isthmus.oci.descriptor import OCI_INDEX
 from isthmus.registry import ConnectionOptions
 from isthmus.serve import serving
 from isthmus.store import Store
 from isthmus.transfer import Upstreams, pull, push, resolve
+from tests.serve.conftest import put_image
 from tests.transfer.images import API, SHARED, WEB, fill
 
 HOSTS = ("docker.io", "quay.io", "ghcr.io")
@@ -59,6 +62,44 @@ def test_a_platform_keeps_the_index_whole_in_bytes_and_sparse_in_content(
         index = store.manifest_by_digest(api.digest)
         held = [store.has_manifest("quay.io/team/api", child.digest) for child in index.manifests]
     assert sorted(held) == [False, True]
+
+
+def test_the_lock_says_which_images_are_carried_of_an_index_in_part(upstreams: Upstreams, tmp_path: Path) -> None:
+    def children(*platforms: str) -> dict[str, tuple[str, ...]]:
+        entries = resolve(REFS, upstreams, [Platform.parse(text) for text in platforms]).entries
+        assert all(entry.children == () for entry in entries if entry.name != API)
+        return {entry.name: entry.children for entry in entries}
+
+    with Store.open(tmp_path / "upstream") as store:
+        amd64, arm64 = (child.digest for child in store.manifest("quay.io/team/api", "2").manifests)
+    before = upstreams.requests
+    assert children()[API] == ()
+    whole = upstreams.requests - before
+    assert children("linux/amd64", "linux/arm64")[API] == (), "the whole index goes"
+    before = upstreams.requests
+    assert children("linux/amd64")[API] == (amd64,)
+    assert upstreams.requests - before < whole
+    assert children("linux/arm64")[API] == (arm64,)
+
+
+def test_build_attestations_are_no_images(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "upstream") as store:
+        images = [put_image(store, [bytes([number])]) for number in range(3)]
+        parts: list[dict[str, object]] = [
+            {"mediaType": one.media_type, "digest": one.digest, "size": one.size} for one in images
+        ]
+        for part, machine in zip(parts, ("amd64", "arm64", "unknown"), strict=True):
+            part["platform"] = {"os": "linux" if machine != "unknown" else machine, "architecture": machine}
+        parts[2]["annotations"] = {"vnd.docker.reference.digest": images[0].digest}
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": parts}
+        index = parse_manifest(json.dumps(document).encode())
+        store.put_manifest("quay.io/team/built", index, "1")
+    with serving(tmp_path / "upstream", MirrorMap(prefix="")) as address:
+        where = {"quay.io": f"http://{address}/quay.io"}
+        with Upstreams(ConnectionOptions(retries=0), where) as registries:
+            wanted = [Ref(kind="image", name="quay.io/team/built:1")]
+            (entry,) = resolve(wanted, registries, [Platform.parse("linux/amd64")]).entries
+    assert entry.children == (images[0].digest,)
 
 
 def test_a_platform_that_is_not_there_is_said(upstreams: Upstreams) -> None:

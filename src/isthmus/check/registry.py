@@ -5,7 +5,7 @@ index that was locked: what comes back is hashed here, so that a registry which 
 digest is caught at no more requests than a HEAD would cost. Not here: `check_store`, which needs no registry.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from isthmus.check.hashing import Hashed
@@ -46,8 +46,9 @@ def check(
 ) -> CheckResult:
     """Ask for every reference. With `deep` also for every blob; with `rehash` blobs are read and hashed, too.
 
-    `stand_ins` says which image was put in place of an index on purpose (`push --single-platform`), by the
-    repository inside and the index's digest: a tag that points to it is as it should be.
+    Where one image of an index is carried, a tag may point to that in place of the index
+    (`push --single-platform`), which the lock says; `stand_ins` says it for locks that do not, by the repository
+    inside and the index's digest.
 
     Raises UnreachableError where the registry as a whole cannot be reached or refuses, UsageError
     `mapping-collision` or `invalid-lock`.
@@ -64,8 +65,8 @@ def check(
             why = f"the lock does not say what a {entry.kind} is called in a registry; make it again"
             return Verdict(missing=(Finding(entry.name, why, entry.digest),))
         repository = mapping.repository(reference)
-        stand_in = (stand_ins or {}).get((repository, entry.digest))
-        return _Question(registry, repository, entry, reference, stand_in, deep or rehash, hashed).answer()
+        known = {entry.stand_in, (stand_ins or {}).get((repository, entry.digest))} - {None}
+        return _Question(registry, repository, entry, reference, known, deep or rehash, hashed).answer()
 
     with ThreadPoolExecutor(max(1, jobs), thread_name_prefix="isthmus-check") as pool:
         try:
@@ -84,7 +85,7 @@ class _Question:
         repository: str,
         entry: LockEntry,
         reference: Reference,
-        stand_in: Digest | None,
+        stand_ins: Collection[Digest | None],
         deep: bool,
         hashed: Hashed | None,
     ) -> None:
@@ -92,7 +93,7 @@ class _Question:
         self._repository = repository
         self._entry = entry
         self._reference = reference
-        self._stand_in = stand_in
+        self._stand_ins = stand_ins
         self._platforms = platforms_of(entry)
         self._deep = deep
         self._hashed = hashed
@@ -103,7 +104,7 @@ class _Question:
         wanted = self._entry.digest
         try:
             named = self._named()
-            if named is not None and named.digest == self._stand_in:
+            if named is not None and named.digest in self._stand_ins:
                 return Verdict(tuple(self._below(named)))  # signatures of the index would be about nothing
             root = named if named and named.digest == wanted else self._find(wanted)
             missing = list(self._needs(root)) if root else [self._finding("it is not there", wanted)]

@@ -53,6 +53,7 @@ class LockedContent(msgspec.Struct, frozen=True, order=True, forbid_unknown_fiel
 class LockEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One reference: `digest`, `media_type` and `size` (bytes) describe what the name stood for.
 
+    `children` are the images that are carried of an index of which others are not (sorted by digest).
     `evidence` says where it was found, as `source object path`. Of what is not in a registry outside (decision
     0005) `reference` is its name in the store, `contents` its bytes, `serve` its place on the file server,
     `resolved` what names in it stood for, `verified_by` what the publisher vouches with. `max_age` is in
@@ -76,6 +77,7 @@ class LockEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     verified_by: tuple[str, ...] = ()
     resolved: tuple[str, ...] = ()
     contents: tuple[LockedContent, ...] = ()
+    children: tuple[Digest, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -86,6 +88,11 @@ class LockEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def in_registry(self) -> bool:
         """Whether a registry outside has it: an image, an artifact, or a chart that is one."""
         return in_registry(self.kind, self.name)
+
+    @property
+    def stand_in(self) -> Digest | None:
+        """The image that may be under the name in place of its index (`--single-platform`), where one can be."""
+        return self.children[0] if len(self.children) == 1 else None
 
     @property
     def stored_name(self) -> str:
@@ -220,6 +227,8 @@ def _lines(lock: Lock) -> Iterator[str]:
             yield f"  size: {entry.size}"
         if entry.platforms:
             yield from _list("platforms", sorted(entry.platforms), "  ")
+        if entry.children:
+            yield from _list("children", sorted(entry.children), "  ")
         if entry.referrers:
             yield "  referrers:"
             for referrer in sorted(entry.referrers):

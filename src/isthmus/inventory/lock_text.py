@@ -13,7 +13,7 @@ import msgspec
 _KEYS = frozenset({
     "version", "platforms", "references", "kind", "name", "digest", "media_type", "size", "referrers",
     "artifact_type", "evidence", "reference", "serve", "max_age", "created", "checked", "verified_by", "resolved",
-    "contents", "path", "url",
+    "contents", "path", "url", "children",
 })  # fmt: skip
 # As `lock` writes them: plain text, whole numbers, and quoted text with the escapes that JSON and YAML share.
 _PLAIN = r"[A-Za-z/][A-Za-z0-9_./@+-]*(?::[A-Za-z0-9_./@+-]+)*"

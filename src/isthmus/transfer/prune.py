@@ -1,10 +1,10 @@
 """What a registry holds below the mapping's prefix that no lock needs any more, and deleting it.
 
-Decided by digests alone: a manifest stays if a lock names it, if it is below an index that a lock names, or if
-it is about one that stays (referrers, and what cosign attaches by tags). Registries list no manifests without
-tags, so those are found only below what has one. Nothing is deleted in a repository in which something that a
-lock names is missing, since a copy may be on its way. Not here: blobs, which the registry's own garbage
-collection frees.
+Decided by digests alone: a manifest stays if a lock names it, if it is below an index that a lock names, if it
+is the image that a lock lets stand in place of one (`--single-platform`), or if it is about one that stays
+(referrers, and what cosign attaches by tags). Registries list no manifests without tags, so those are found only
+below what has one. Nothing is deleted in a repository in which something that a lock names is missing, since a
+copy may be on its way. Not here: blobs, which the registry's own garbage collection frees.
 """
 
 import re
@@ -46,9 +46,9 @@ class PrunePlan(msgspec.Struct, frozen=True):
 
 
 class _Wanted(msgspec.Struct):
-    """What the locks say of one repository."""
+    """What the locks say of one repository; of each root, what may be there in its place."""
 
-    roots: dict[Digest, None] = msgspec.field(default_factory=dict)
+    roots: dict[Digest, Digest | None] = msgspec.field(default_factory=dict)
     attached: dict[Digest, None] = msgspec.field(default_factory=dict)
     tags: dict[str, None] = msgspec.field(default_factory=dict)
 
@@ -109,7 +109,7 @@ def _wanted(entries: Iterable[LockEntry], mapping: MirrorMap) -> dict[str, _Want
     for entry in entries:
         reference = Reference.parse(entry.stored_name)
         of = wanted.setdefault(mapping.repository(reference), _Wanted())
-        of.roots[entry.digest] = None
+        of.roots[entry.digest] = of.roots.get(entry.digest) or entry.stand_in
         of.attached.update(dict.fromkeys(referrer.digest for referrer in entry.referrers))
         if reference.tag:
             of.tags[reference.tag] = None
@@ -125,8 +125,9 @@ def _look(registry: Registry, repository: str, wanted: _Wanted) -> _Found:
     if not tags and not wanted.roots:
         return _Found()
     keep: dict[Digest, None] = dict(wanted.attached)
-    for root in wanted.roots:
-        if not registry.has_manifest(repository, root):
+    for wanted_root, stand_in in wanted.roots.items():
+        root = _there(registry, repository, wanted_root, stand_in)
+        if root is None:
             return _Found(kept=len(tags), incomplete=True)
         keep.update(dict.fromkeys(one.digest for one in _below(registry, repository, root)))
     stale = [f"{repository}:{tag}" for tag, one in tags.items() if tag in wanted.tags and one.digest not in keep]
@@ -143,6 +144,13 @@ def _look(registry: Registry, repository: str, wanted: _Wanted) -> _Found:
         kept=len({one.digest for one in tags.values()} & set(keep)),
         stale=tuple(stale),
     )
+
+
+def _there(registry: Registry, repository: str, root: Digest, stand_in: Digest | None) -> Digest | None:
+    """What the registry has of a root: itself, or the image in its place."""
+    if registry.has_manifest(repository, root):
+        return root
+    return stand_in if stand_in and registry.has_manifest(repository, stand_in) else None
 
 
 def _with_parts(

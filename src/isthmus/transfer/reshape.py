@@ -23,7 +23,8 @@ def one_platform(item: CopyItem, tree: Tree) -> Tree:
     carried = {manifest.digest: manifest for manifest in tree.manifests}
     if all(child.digest in carried for child in tree.root.manifests):
         return tree
-    images = [m for child in tree.root.manifests if (m := carried.get(child.digest)) and not _is_attestation(m)]
+    named = dict.fromkeys(child.digest for child in tree.root.manifests)
+    images = [m for digest in named if (m := carried.get(digest)) and not _is_attestation(m)]
     if len(images) != 1 or images[0].is_index:
         raise UsageError(
             "sparse-index",

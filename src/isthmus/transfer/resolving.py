@@ -100,6 +100,7 @@ def _resolve_one(ref: Ref, upstreams: Upstreams, platforms: Collection[Platform]
         media_type=root.media_type,
         size=tree.size,
         platforms=_platforms(root, platforms),
+        children=_children(root, platforms),
         referrers=referrers,
         evidence=_evidence(ref),
     )
@@ -108,7 +109,7 @@ def _resolve_one(ref: Ref, upstreams: Upstreams, platforms: Collection[Platform]
 
 def _signable(root: Manifest, manifests: Sequence[Manifest]) -> list[Digest]:
     """What people sign: an index and its images, but not the build attestations beside them."""
-    records = {child.digest for child in root.manifests if str(child.platform) == "unknown/unknown"}
+    records = _records(root)
     return [manifest.digest for manifest in manifests if manifest.digest not in records]
 
 
@@ -150,6 +151,20 @@ def _find_referrers(
 def _platforms(root: Manifest, platforms: Collection[Platform]) -> tuple[str, ...]:
     named = {str(child.platform) for child in root.select(platforms) if child.platform}
     return tuple(sorted(named - {"unknown/unknown"}))
+
+
+def _children(root: Manifest, platforms: Collection[Platform]) -> tuple[Digest, ...]:
+    """The images that are carried of an index of which not everything is, sorted; as `reshape` sees them."""
+    carried = {child.digest: child for child in root.select(platforms) if child.is_manifest}
+    if all(child.digest in carried for child in root.manifests):
+        return ()
+    records = _records(root)
+    return tuple(sorted(digest for digest in carried if digest not in records))
+
+
+def _records(root: Manifest) -> set[Digest]:
+    """The build attestations that stand in an index beside its images."""
+    return {child.digest for child in root.manifests if str(child.platform) == "unknown/unknown"}
 
 
 def _evidence(ref: Ref) -> tuple[str, ...]:
