@@ -59,6 +59,7 @@ def start(
     *,
     host: str = "127.0.0.1",
     users: Mapping[str, str] | None = None,
+    auth: Mapping[str, object] | None = None,
     tls: Tls | None = None,
     delete: bool = True,
     wrapper: list[str] | None = None,
@@ -66,7 +67,8 @@ def start(
 ) -> DockerRegistry:
     """Start a registry that keeps everything in the directory; wrapper is a command that enters a namespace.
 
-    `program` may be another version of Distribution than Debian's.
+    `auth` is that section of its configuration, in place of `users`. `program` may be another version of
+    Distribution than Debian's.
     """
     directory.mkdir(parents=True, exist_ok=True)
     storage = {"filesystem": {"rootdirectory": str(directory / "storage")}, "delete": {"enabled": delete}}
@@ -77,6 +79,8 @@ def start(
     config: dict[str, object] = {"version": "0.1", "log": {"level": "info"}, "storage": storage, "http": http}
     if users:
         config["auth"] = {"htpasswd": {"realm": "isthmus-test", "path": str(_passwords(directory, users))}}
+    if auth:
+        config["auth"] = auth
     path = directory / "config.yml"
     path.write_text(json.dumps(config))  # YAML 1.2 contains JSON
     running = Program([*program, "serve", str(path)], directory / "docker-registry.log", wrapper)
