@@ -242,6 +242,50 @@ def test_audit(closed: Client, tmp_path: Path) -> None:
     assert "ssword" not in (tmp_path / "audit").read_text()
 
 
+def test_audit_has_the_name_that_a_wrong_password_was_given_for(auth: Path, tmp_path: Path) -> None:
+    content = fill(tmp_path / "store")
+    listen = Listen(auth=auth, audit=tmp_path / "audit", files=("127.0.0.1", 0))
+    thread = ServerThread(content.path, MirrorMap(), listen)
+    registry, files = Client(thread.address), Client(thread.files_address)
+    hostile = 'x\r\n{"user","admin"}\x1b[2J\u202e\u2028\x85\\' + "y" * 5000
+    form = b"grant_type=password&username=robot&password=Pa55word"
+    try:
+        for path in ("/v2/", PAUSE, "/missing", "/token"):
+            assert registry.request("GET", path, basic("admin", "Pa55word")).status == 401
+        assert registry.request("GET", PAUSE, basic("nobody", "Pa55word")).status == 401
+        assert registry.request("GET", PAUSE, basic(hostile, "Pa55word")).status == 401
+        no_colon = base64.b64encode(b"My-Pa55word").decode()
+        assert registry.request("GET", PAUSE, {"Authorization": f"Basic {no_colon}"}).status == 401
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        assert registry.request("POST", "/token", headers, form).status == 401
+        assert files.request("GET", "/debian/Release", basic("ci", "Pa55word")).status == 401
+        assert files.request("GET", "/debian/Release", CI).status == 404
+        registry.request("GET", "/missing", ADMIN)
+    finally:
+        registry.close()
+        files.close()
+        thread.stop()
+    data = (tmp_path / "audit").read_bytes()
+    assert b"Pa55word" not in data
+    assert all(31 < byte < 127 for byte in data.replace(b"\n", b"").replace("…".encode(), b""))
+    lines = [json.loads(line) for line in data.splitlines()]
+    assert [(one.get("claimed"), one.get("user"), one["action"], one["status"]) for one in lines] == [
+        ("admin", None, "pull", 401),
+        ("admin", None, "pull", 401),
+        ("admin", None, "login", 401),
+        ("admin", None, "login", 401),
+        ("nobody", None, "pull", 401),
+        (lines[5]["claimed"], None, "pull", 401),
+        (None, None, "pull", 401),
+        ("robot", None, "login", 401),
+        ("ci", None, "pull", 401),
+        (None, "ci", "pull", 404),
+    ]
+    assert lines[5]["claimed"].startswith('x\\r\\n{"user","admin"}\\x1b[2J\\u202e\\u2028\\x85\\\\yyy')
+    assert len(lines[5]["claimed"]) < 200
+    assert {one["result"] for one in lines[:-1]} == {"UNAUTHORIZED"}
+
+
 def test_metrics(closed: Client) -> None:
     closed.request("GET", PAUSE, ADMIN)
     closed.request("GET", "/v2/mirror/quay.io/gone/app/manifests/1", ADMIN)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from isthmus.serve.answers import RefusedError, json_answer
-from isthmus.serve.noted import ATTEMPT, Attempt, request_key
+from isthmus.serve.noted import ATTEMPT, CLAIMED, Attempt, claimed_name, request_key
 from isthmus.serve.tokens import LIFETIME, Token, Tokens, parse_scopes
 from isthmus.serve.users import Action, User, Users
 
@@ -120,9 +120,9 @@ class Access:
             fields = {key: value for key, value in form.items() if isinstance(value, str)}
             if fields.get("grant_type") != "password":
                 raise RefusedError(400, "UNSUPPORTED", "the only grant type is password")
-            user: User | None = await self._checked(
-                request, fields.get("username", ""), fields.get("password", "")
-            )
+            name = fields.get("username", "")
+            request[CLAIMED] = claimed_name(name)
+            user: User | None = await self._checked(request, name, fields.get("password", ""))
             scopes = [fields.get("scope", "")]
         else:
             caller = await self.caller(request)
@@ -135,11 +135,11 @@ class Access:
         return json_answer(document, headers={"Cache-Control": "no-store"})
 
     async def _basic(self, request: web.Request, value: str) -> User:
-        try:
-            name, _, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
-        except (binascii.Error, ValueError):
-            raise _basic_challenge() from None
-        return await self._checked(request, name, password)
+        found = basic_credentials(value)
+        if found is None:
+            raise _basic_challenge()
+        request[CLAIMED] = claimed_name(found[0])
+        return await self._checked(request, *found)
 
     async def _checked(self, request: web.Request, name: str, password: str) -> User:
         if self._waiting >= MAX_WAITING:
@@ -151,8 +151,7 @@ class Access:
         finally:
             self._waiting -= 1
         if request.path == TOKEN_PATH:
-            known = name if self._users.find(name) is not None else ""
-            request[ATTEMPT] = Attempt("login", known, "" if user is not None else "UNAUTHORIZED")
+            request[ATTEMPT] = Attempt("login", name) if user else Attempt("login", code="UNAUTHORIZED")
         if user is None:
             raise _basic_challenge()
         return user
@@ -167,6 +166,15 @@ class Access:
         parts += [f'error="{error}"'] if error else []
         headers = {"WWW-Authenticate": "Bearer " + ",".join(parts)}
         return RefusedError(401, "UNAUTHORIZED", "log in for that", headers)
+
+
+def basic_credentials(value: str) -> tuple[str, str] | None:
+    """Name and password of what follows `Basic` (RFC 7617); without a colon, which of them it is is not known."""
+    try:
+        name, colon, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return None
+    return (name, password) if colon else None
 
 
 def _basic_challenge(why: str = "no such user, or not that password") -> RefusedError:

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from isthmus.errors import UnreachableError
 from isthmus.serve.access import CALLER, Caller
-from isthmus.serve.noted import ATTEMPT, Attempt
+from isthmus.serve.noted import ATTEMPT, CLAIMED, Attempt
 from isthmus.serve.target import TARGET, Target
 
 _ACTIONS = {"GET": "pull", "HEAD": "look", "POST": "push", "PATCH": "push", "PUT": "push", "DELETE": "delete"}
@@ -51,6 +51,8 @@ class Audit:
         caller: Caller | None = request.get(CALLER)
         attempt: Attempt | None = request.get(ATTEMPT)
         user = caller.name if caller else attempt.user if attempt else ""
+        claimed = request.get(CLAIMED, "") or (attempt.claimed if attempt else "")
+        action = attempt.action if attempt else "" if target is not None else "login"
         self.note(
             request.method,
             target,
@@ -60,7 +62,8 @@ class Audit:
             (attempt.code if attempt else "") or code,
             seconds,
             request.query.get("digest", "")[:140],
-            attempt.action if attempt else "",
+            action,
+            "" if user else claimed,
         )
 
     def note(
@@ -74,12 +77,17 @@ class Audit:
         seconds: float = 0.0,
         digest: str = "",
         action: str = "",
+        claimed: str = "",
     ) -> None:
-        """Note one by what is noted of it; `digest` is that of a query; `action`: not the method's. As `write`."""
+        """Note one by what is noted of it; `digest` is that of a query; `action`: not the method's. As `write`.
+
+        `claimed` is a name in credentials that did not hold: it says who somebody wanted to be.
+        """
         line = {
             "time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds"),
             "from": remote,
             "user": user,
+            "claimed": claimed,
             "method": method,
             "action": action or _ACTIONS.get(method, "other"),
             "kind": target.kind if target else "",

@@ -11,10 +11,11 @@ from typing import Any
 from aiohttp import web
 
 from isthmus.errors import IsthmusError
+from isthmus.serve.access import CALLER
 from isthmus.serve.answers import RefusedError, error_answer
 from isthmus.serve.audit import Audit
 from isthmus.serve.metrics import Metrics
-from isthmus.serve.noted import ATTEMPT
+from isthmus.serve.noted import ATTEMPT, CLAIMED
 from isthmus.serve.target import TARGET
 
 _log = logging.getLogger("isthmus.serve")
@@ -38,7 +39,8 @@ def observing(metrics: Metrics, audit: Audit | None, silent: MutableSet[Any]) ->
             metrics.in_progress -= 1
             seconds = time.monotonic() - started
             metrics.count(request, response, seconds)
-            if audit is not None and (TARGET in request or ATTEMPT in request):
+            was_refused = CLAIMED in request and CALLER not in request
+            if audit is not None and (TARGET in request or ATTEMPT in request or was_refused):
                 audit.write(request, response.status if response is not None else 499, code, seconds)
 
     return middleware

@@ -4,16 +4,14 @@ Without users, or with anonymous pull, everybody reads. Otherwise a page asks fo
 repositories that the user may pull. Not here: the form itself (`login`).
 """
 
-import base64
-import binascii
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from isthmus.serve.access import CALLER, Access, Caller
+from isthmus.serve.access import CALLER, Access, Caller, basic_credentials
 from isthmus.serve.answers import RefusedError
 from isthmus.serve.console.session import Limiter, Session, Sessions
-from isthmus.serve.noted import ATTEMPT, Attempt
+from isthmus.serve.noted import ATTEMPT, CLAIMED, Attempt, claimed_name
 from isthmus.serve.users import User, Users
 
 COOKIE = "isthmus_console"
@@ -123,11 +121,12 @@ class Gate:
 
     async def _authorized(self, access: Access, request: web.Request) -> Caller:
         address, name = request.remote or "", _basic_name(request.headers["Authorization"])
+        request[CLAIMED] = claimed_name(name)
         try:
             self.check_rate(address, name)
             return await access.caller(request)
         except RefusedError as refusal:
-            request[ATTEMPT] = Attempt("login", self.known_name(name), refusal.code)
+            request[ATTEMPT] = Attempt("login", code=refusal.code)
             if refusal.status == 401:
                 self.limiter.failed(address, name)
                 raise RefusedError(401, refusal.code, refusal.message, BASIC) from None
@@ -140,9 +139,5 @@ BASIC = {"WWW-Authenticate": 'Basic realm="isthmus"'}
 def _basic_name(header: str) -> str:
     """The name that Basic credentials are for, or nothing."""
     scheme, _, value = header.partition(" ")
-    if scheme.lower() != "basic":
-        return ""
-    try:
-        return base64.b64decode(value.strip(), validate=True).decode().partition(":")[0][:128]
-    except (binascii.Error, ValueError):
-        return ""
+    found = basic_credentials(value) if scheme.lower() == "basic" else None
+    return found[0][:128] if found else ""

@@ -40,19 +40,19 @@ class Login:
         place = _next(fields.get("next", ""))
         nonce = request.cookies.get(FORM_COOKIE, "")
         if not is_same_site(request) or not self._gate.sessions.is_form_token(fields.get("token", ""), nonce):
-            request[ATTEMPT] = Attempt("login", known, "DENIED")
+            request[ATTEMPT] = Attempt("login", code="DENIED", claimed=known)
             message = "That form was too old, or cookies are off. Please try once more."
             return self._form(request, place, message, 403)
         name = fields.get("name", "")[:128]
         try:
             user = await self._gate.log_in(request, name, fields.get("password", "")[:1024])
         except RefusedError as refusal:
-            request[ATTEMPT] = Attempt("login", known, refusal.code)
+            request[ATTEMPT] = Attempt("login", code=refusal.code, claimed=known)
             answer = self._form(request, place, f"{refusal.message}.".capitalize(), refusal.status, name)
             answer.headers.update(refusal.headers)
             return answer
         if user is None:
-            request[ATTEMPT] = Attempt("login", known, "UNAUTHORIZED")
+            request[ATTEMPT] = Attempt("login", code="UNAUTHORIZED", claimed=known)
             _log.warning("console: a wrong password for %s from %s", known or "nobody we know", request.remote)
             return self._form(request, place, "No such user, or not that password.", 401, name)
         request[ATTEMPT] = Attempt("login", user.name)
