@@ -45,7 +45,7 @@ CODES: Mapping[str, str] = {
     "damaged-volume": "a volume is damaged or truncated",
     "foreign-volume": "a volume belongs to another bundle",
     "baseline-missing": "the site does not hold what an update bundle leaves out, or it is damaged there",
-    "not-decrypted": "an encrypted volume is for another identity, or damaged",
+    "not-decrypted": "an encrypted volume is for another identity, or its beginning is damaged",
     "older-bundle": "a bundle is not newer than one that the site has taken, or does not say so",
     "not-approved": "an approval was required, and there is none that counts for this bundle",
     "image-unsigned": "an image is not signed, or not attested, by the keys that were required",

@@ -11,7 +11,8 @@ import pytest
 
 from isthmus.bundle import KeyPaths, generate_keys, load_public_key
 from isthmus.bundle.locking import exclusive
-from isthmus.carry.inbox.watching import Settings, Sweep, sweep, watch
+from isthmus.carry.inbox.look import Settings, Sweep
+from isthmus.carry.inbox.watching import sweep, watch
 from isthmus.cli.main import run
 from isthmus.errors import UsageError
 from isthmus.store import Store

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO, Final
 
-from isthmus.bundle.medium import failed, not_plain
+from isthmus.bundle.medium import failed, not_plain, read_failed
 from isthmus.errors import IsthmusError, UsageError, VerificationError
 
 SUFFIX: Final = ".age"
@@ -22,6 +22,14 @@ _MAX_IDENTITY: Final = 64 * 1024
 _CHUNK: Final = 64 * 1024
 _HEADER: Final = 4096
 _STANZA: Final = 2048
+_DAMAGED: Final = (
+    "Header is invalid",
+    "Header MAC",
+    "Incomplete header",
+    "Unknown age format",
+    "fill whole buffer",
+)
+"""What pyrage says of a header that is not what it was; of another identity it says that no key matches."""
 
 
 def plain_size(limit: int, recipients: int) -> int:
@@ -83,7 +91,11 @@ def encrypted(target: BinaryIO, recipients: Sequence[Any]) -> Iterator[BinaryIO]
 
 
 class DecryptedSource(io.RawIOBase):
-    """Encrypted files one after the other, read as one stream. `read` raises VerificationError `not-decrypted`."""
+    """Encrypted files one after the other, read as one stream.
+
+    `read` raises VerificationError `not-decrypted` where no key opens a file, `damaged-volume` where its bytes are
+    not what was encrypted; both say which file, as `where`.
+    """
 
     def __init__(self, sources: Sequence[Path | BinaryIO], keys: Sequence[Any]) -> None:
         super().__init__()
@@ -91,10 +103,13 @@ class DecryptedSource(io.RawIOBase):
         self._keys = keys
         self._beside: _Beside | None = None
         self._name = "-"
+        self._failed: IsthmusError | None = None
 
     def read(self, size: int = -1, /) -> bytes:
         """Some of the next bytes."""
         while True:
+            if self._failed is not None:
+                raise self._failed  # what comes behind is not what the reader expects next
             if self._beside is None:
                 if not self._left:
                     return b""
@@ -105,7 +120,7 @@ class DecryptedSource(io.RawIOBase):
             beside, self._beside = self._beside, None
             beside.stop()
             if beside.error is not None:
-                raise self._failure(beside.error)
+                self._failed = self._failure(beside.error)
 
     def close(self) -> None:
         """Stop; what is not read yet is not decrypted."""
@@ -133,11 +148,20 @@ class DecryptedSource(io.RawIOBase):
     def _failure(self, error: BaseException) -> IsthmusError:
         if isinstance(error, IsthmusError):
             return error
+        if isinstance(error, OSError) and error.errno:
+            return read_failed(error, self._name)
+        if isinstance(error, OSError) or any(sign in str(error) for sign in _DAMAGED):
+            return VerificationError(
+                "damaged-volume",
+                "its bytes are not those that were encrypted",
+                where=self._name,
+                hint="copy it again from where it was packed; where there is parity, it can be left out",
+            )
         return VerificationError(
             "not-decrypted",
-            "it cannot be decrypted: it is for another identity, or damaged",
+            "it is encrypted to another identity than was given, or its beginning is damaged",
             where=self._name,
-            hint="a damaged volume can be left out where there is parity",
+            hint="give --identity the key whose public half `pack --encrypt-to` had",
         )
 
 

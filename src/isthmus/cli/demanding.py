@@ -1,6 +1,6 @@
-"""The options of `unpack` and `verify` that say what a bundle must have beside its maker's signature.
+"""The options of `unpack`, `verify` and `receive` about bundles: what they must have, and what opens them.
 
-Not here: the checks themselves (`bundle.demands`).
+Not here: the checks themselves (`bundle.demands`), and decrypting (`bundle.encryption`).
 """
 
 from collections.abc import Callable, Sequence
@@ -53,6 +53,27 @@ def image_options(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="COSIGN.PUB[=PATTERN]",
         help="Require images whose name fits the pattern to be signed with cosign by this key.  [default: all]",
     )(function)
+
+
+def identity_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--identity, as `identity_paths`."""
+    return click.option(
+        "--identity",
+        "identity_paths",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="KEYFILE",
+        help="Decrypt with this age identity or SSH key; may be given several times.",
+    )(function)
+
+
+def identities_of(paths: Sequence[Path]) -> list[Any]:
+    """The identities in all the files. Raises UsageError `file-not-found`, `invalid-key`, `wrong-usage`."""
+    if not paths:
+        return []
+    from isthmus.bundle.encryption import identities
+
+    return [identity for path in paths for identity in identities(path)]
 
 
 def demands_of(

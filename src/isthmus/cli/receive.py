@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from isthmus.carry.inbox.watching import Settings, Sweep, sweep, watch
+from isthmus.carry.inbox.look import Settings, Sweep
+from isthmus.carry.inbox.watching import sweep, watch
 from isthmus.cli.command import Run, common_options, parse_duration
-from isthmus.cli.demanding import approval_options, demands_of, image_options
+from isthmus.cli.demanding import approval_options, demands_of, identities_of, identity_option, image_options
 from isthmus.cli.output import human_size
 from isthmus.errors import UsageError
 
@@ -35,6 +36,7 @@ from isthmus.errors import UsageError
 )
 @click.option("--remove-taken", is_flag=True, help="Remove the volumes of what is in the store.  [needs --store]")
 @click.option("--timeout", metavar="TIME", help="End when nothing came for so long.  [diode]")
+@identity_option
 @approval_options
 @image_options
 @common_options
@@ -50,6 +52,7 @@ def command(
     settle: str,
     remove_taken: bool,
     timeout: str | None,
+    identity_paths: tuple[Path, ...],
     approver_paths: tuple[Path, ...],
     approval_files: tuple[Path, ...],
     signers: tuple[str, ...],
@@ -60,6 +63,7 @@ def command(
     Volumes may lie in DIR or one directory further down, of any number of bundles. The lock and the release
     document beside them go into the store too, the latter also when it arrives later. What fails verification is
     moved to DIR/quarantine with the reason beside it; what is complete is left where it is and not read again.
+    Encrypted volumes need --identity; those that are for another identity stay where they are, and are listed.
     Exit status with --once: 0 when nothing is left to wait for, 3 when volumes are missing or still arrive, 4 when
     something was quarantined. With diode://[ADDRESS]:PORT it receives one session of a one-way link into DIR.
 
@@ -68,6 +72,7 @@ def command(
       isthmus receive /srv/incoming --store /srv/store --key isthmus.pub
       isthmus receive /srv/incoming --store /srv/store --key isthmus.pub --once --json
       isthmus receive /srv/incoming --store /srv/store --key isthmus.pub --remove-taken
+      isthmus receive /srv/incoming --store /srv/store --key isthmus.pub --identity site.age
       isthmus receive diode://10.0.0.2:9000 /srv/incoming/today
     """
     if source.startswith("diode://"):
@@ -105,6 +110,7 @@ def command(
         parse_duration(settle),
         remove_taken,
         documents,
+        tuple(identities_of(identity_paths)),
     )
     if not keys and not (store and gate(store, policy=settings.policy).keys):
         run.note("No --key was given: damage will be found, but not who made a bundle.")
@@ -147,7 +153,7 @@ def _document(found: Sweep) -> dict[str, Any]:
         "unpacked": [{"bundle": one.bundle, "name": one.name, "store": one.store} for one in found.taken],
         "known": found.known,
         "incomplete": [
-            {"bundle": one.bundle, "name": one.name, "missing": one.missing, "why": one.why}
+            {"bundle": one.bundle or None, "name": one.name, "missing": one.missing, "why": one.why}
             for one in found.incomplete
         ],
         "quarantined": [{"file": one.file, "code": one.code, "why": one.why} for one in found.quarantined],

@@ -9,7 +9,7 @@ from isthmus.bundle import UnpackResult, load_policy, load_public_key, unpack, u
 from isthmus.bundle.companions import changed_beside
 from isthmus.bundle.policy import gate
 from isthmus.cli.command import Run, common_options, fsync_option
-from isthmus.cli.demanding import approval_options, demands_of, image_options
+from isthmus.cli.demanding import approval_options, demands_of, identity_option, image_options
 from isthmus.cli.discs import can_ask, disc_by_disc
 from isthmus.cli.documents import take_release
 from isthmus.cli.output import human_size
@@ -31,7 +31,7 @@ from isthmus.cli.verify import source_of
     help="What this site accepts: keys, threshold, sequence, expiry. Pinned for later runs.",
 )
 @click.option("--allow-older", is_flag=True, help="Take a bundle with an older sequence number.")
-@click.option("--identity", type=click.Path(path_type=Path), help="Decrypt with this age identity or SSH key.")
+@identity_option
 @approval_options
 @image_options
 @fsync_option
@@ -41,7 +41,7 @@ def command(
     bundles: tuple[Path, ...],
     store: Path,
     keys: tuple[Path, ...],
-    identity: Path | None,
+    identity_paths: tuple[Path, ...],
     policy_path: Path | None,
     allow_older: bool,
     approver_paths: tuple[Path, ...],
@@ -72,7 +72,7 @@ def command(
 
     def attempt(places: tuple[Path, ...]) -> UnpackResult:
         with run.progress("unpack") as report:
-            if (source := source_of(places, identity)) is not None:
+            if (source := source_of(places, identity_paths)) is not None:
                 bring = partial(unpack_stream, source)
             else:
                 bring = partial(unpack, places)

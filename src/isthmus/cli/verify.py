@@ -9,7 +9,7 @@ import click
 from isthmus.bundle import Verification, load_public_key, verify, verify_stream
 from isthmus.cli.approvals import Approvals, approvals_of
 from isthmus.cli.command import Run, common_options
-from isthmus.cli.demanding import approval_options, demands_of
+from isthmus.cli.demanding import approval_options, demands_of, identities_of, identity_option
 from isthmus.cli.output import human_size
 from isthmus.errors import UsageError
 
@@ -21,14 +21,14 @@ from isthmus.errors import UsageError
 @click.option(
     "--key", "keys", multiple=True, type=click.Path(path_type=Path), help="Require a signature by this public key."
 )
-@click.option("--identity", type=click.Path(path_type=Path), help="Decrypt with this age identity or SSH key.")
+@identity_option
 @approval_options
 @common_options
 def command(
     run: Run,
     bundles: tuple[Path, ...],
     keys: tuple[Path, ...],
-    identity: Path | None,
+    identity_paths: tuple[Path, ...],
     approver_paths: tuple[Path, ...],
     approval_files: tuple[Path, ...],
 ) -> int:
@@ -45,7 +45,7 @@ def command(
     """
     public = [load_public_key(path) for path in keys]
     with run.progress("verify") as report:
-        if (source := source_of(bundles, identity)) is not None:
+        if (source := source_of(bundles, identity_paths)) is not None:
             found = verify_stream(source, public, report)
         else:
             found = verify(bundles, public, report)
@@ -67,21 +67,21 @@ def command(
     return 4 if found.damaged or approvals.lacking else 0 if found.complete else 3
 
 
-def source_of(bundles: tuple[Path, ...], identity: Path | None) -> BinaryIO | None:
+def source_of(bundles: tuple[Path, ...], identity_paths: tuple[Path, ...]) -> BinaryIO | None:
     """Standard input, or what is decrypted, as a stream; None for plain files. Raises UsageError."""
     if Path("-") in bundles and len(bundles) > 1:
         raise UsageError("wrong-usage", "either - or files, not both")
     sealed = [file for path in bundles for file in (sorted(path.glob("*.isv.age")) if path.is_dir() else [path])]
     sealed = [file for file in sealed if file.suffix == ".age"]
-    if identity is None:
+    if not identity_paths:
         if sealed:
             raise UsageError("wrong-usage", f"{sealed[0]} is encrypted: give --identity", where=str(sealed[0]))
         return sys.stdin.buffer if Path("-") in bundles else None
-    from isthmus.bundle.encryption import DecryptedSource, identities
+    from isthmus.bundle.encryption import DecryptedSource
 
     if Path("-") not in bundles and not sealed:
         raise UsageError("file-not-found", "there is no encrypted volume (NAME.isv.age) in what was given")
-    return cast("BinaryIO", DecryptedSource(sealed or [sys.stdin.buffer], identities(identity)))
+    return cast("BinaryIO", DecryptedSource(sealed or [sys.stdin.buffer], identities_of(identity_paths)))
 
 
 def _show(found: Verification, approvals: Approvals) -> None:
