@@ -1,5 +1,5 @@
 """`python -m isthmus`: the same as the `isthmus` command."""
 
-from isthmus.cli.main import main
+from isthmus.cli.start import main
 
 main()

@@ -91,12 +91,12 @@ def host_options(base: "ConnectionOptions", config: "Config | None", host: str) 
 
 def host_access(config: "Config | None", host: str) -> "RegistryAccess | None":
     """What isthmus.yaml says of a host; of the site's registry both places are read, the site's own wins."""
+    if config is None:
+        return None
     import msgspec
 
     from isthmus.inventory.config import RegistryAccess
 
-    if config is None:
-        return None
     name = host.lower()
     access = next((one for key, one in config.platform.registries.items() if key.lower() == name), None)
     site = config.site.registry

@@ -285,7 +285,7 @@ _WORDS = frozenset(["y", "yes", "n", "no", "true", "false", "on", "off", "null"]
 
 
 # What JSON leaves as it is inside quotes, but YAML takes for a line break or does not allow.
-_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_UNSAFE = "[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]"
 
 
 def _scalar(text: str) -> str:
@@ -295,4 +295,4 @@ def _scalar(text: str) -> str:
 
     text = text.encode("utf-8", "replace").decode()  # file names may hold bytes that are not text
     quoted = json.dumps(text, ensure_ascii=False)
-    return _UNSAFE.sub(lambda match: f"\\u{ord(match.group()):04x}", quoted)
+    return re.sub(_UNSAFE, lambda match: f"\\u{ord(match.group()):04x}", quoted)

@@ -18,10 +18,9 @@ _KEYS = frozenset({
 # As `lock` writes them: plain text, whole numbers, and quoted text with the escapes that JSON and YAML share.
 _PLAIN = r"[A-Za-z/][A-Za-z0-9_./@+-]*(?::[A-Za-z0-9_./@+-]+)*"
 _NUMBER = r"0|[1-9][0-9]{0,18}"
-_QUOTED = (
-    r'"(?:[^"\\\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]'
-    r'|\\["\\nrtbf]|\\u(?!0000|[dD][89a-fA-F])[0-9a-fA-F]{4})*"'
-)
+_QUOTED = r'"(?:[^"\\\x00-\x1f\x7f-\x9f]|\\["\\nrtbf]|\\u(?!0000|[dD][89a-fA-F])[0-9a-fA-F]{4})*"'
+# Looked for once in a whole text, and only where it has more than ASCII: in `_LINE` this took long to compile.
+_UNUSUAL = "[\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]"
 _SCALAR = f"(?:{_PLAIN}|{_NUMBER}|{_QUOTED})"
 _LINE = re.compile(rf"((?:  ){{0,2}})(- )?(?:([a-z_]+):(?: ({_SCALAR}|\[\]))?|({_SCALAR}))")
 _NOT_TEXT = frozenset(["y", "yes", "n", "no", "true", "false", "on", "off", "null"])
@@ -38,6 +37,8 @@ class _OtherForm(Exception):  # noqa: N818  # what it is, not what failed
 def read(text: str, header: str) -> _Object | None:
     """The mapping that the text is, or None where it is not in the form that `lock` writes."""
     if not text.startswith(header) or not text.endswith("\n"):
+        return None
+    if not text.isascii() and re.search(_UNUSUAL, text):
         return None
     try:
         return _read(text[len(header) : -1].split("\n"))
