@@ -15,6 +15,7 @@ from isthmus.cli.output import human_size
 from isthmus.cli.targets import split_target
 from isthmus.errors import CODES, UsageError
 from isthmus.inventory.config_file import parse_config
+from isthmus.store import Store
 
 
 def outcome(*arguments: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -189,3 +190,77 @@ def test_the_shapes_of_the_contract_are_whole(tmp_path: Path) -> None:
         "when": "always",
         "note": "",
     }
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["export", "--out", "{long}"],
+        ["export", "--out", "nowhere/x.tar"],
+        ["lock", "images:-", "--out", "{long}"],
+        ["check", "--registry", "127.0.0.1:1", "--lock", "{long}"],
+        ["pull", "--store", "{long}"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_the_system_refuses_is_no_fault_of_ours(words: list[str], tmp_path: Path) -> None:
+    from tests.transfer.images import fill
+
+    fill(tmp_path / ".isthmus" / "store", 1000)
+    (tmp_path / "isthmus.lock").write_text("version: 1\nreferences: []\n")
+    long = "a" * 300
+    done = outcome(*(word.format(long=long) for word in words), "--json", cwd=tmp_path)
+    error = json.loads(done.stdout)["error"]
+    assert (done.returncode, error["code"]) == (5, "io-failed"), done.stdout
+    assert error["where"] in (long, "nowhere/x.tar")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["push", "--to", "user:geheim@registry.example"],
+        ["push", "--to", "https://user:ge/heim@registry.example/x"],
+        ["check", "--registry", "user:geheim@registry.example"],
+        ["check", "--registry", "https://user:ge/heim@registry.example"],
+        ["mirror", "--to", "registry.example", "--verify", "--upstream", "docker.io=user:ge=heim@mirror.example"],
+        [
+            "mirror",
+            "--to",
+            "registry.example",
+            "--verify",
+            "--upstream",
+            "docker.io=https://user:geheim@m.example",
+        ],
+    ],
+    ids=lambda words: " ".join(words[:1]),
+)
+def test_a_password_in_the_wrong_place_is_not_repeated(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "isthmus.lock").write_text(
+        "version: 1\nreferences: [{kind: image, name: docker.io/library/a:1, digest: 'sha256:%s'}]\n" % ("0" * 64)
+    )
+    Store.create(tmp_path / ".isthmus" / "store").close()
+    done = outcome(*words, "--json", cwd=tmp_path)
+    error = json.loads(done.stdout)["error"]
+    assert (done.returncode, error["code"]) == (2, "wrong-usage")
+    assert "heim" not in done.stdout + done.stderr
+    assert "***@" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["push", "--to", "registry.example/Upper"],
+        ["mirror", "--to", "registry.example/a//b"],
+        ["prune", "--to", "registry.example/../x", "--lock", "isthmus.lock"],
+        ["check", "--registry", "registry.example", "--prefix", "../x"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_prefix_that_no_name_can_have_is_said(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "isthmus.lock").write_text("version: 1\nreferences: []\n")
+    Store.create(tmp_path / ".isthmus" / "store").close()
+    done = outcome(*words, "--json", cwd=tmp_path)
+    error = json.loads(done.stdout)["error"]
+    assert (done.returncode, error["code"]) == (2, "wrong-usage")
+    assert "registry.invalid" not in done.stdout
+    assert "begin with" in error["message"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.errors import IsthmusError, UsageError
+from isthmus.errors import IncompleteError, IsthmusError, UsageError
 from isthmus.inventory.mapping import MirrorMap
 from isthmus.inventory.model import Ref
 from isthmus.oci import Platform, parse_manifest
@@ -15,6 +15,7 @@ from isthmus.registry import ConnectionOptions
 from isthmus.serve import serving
 from isthmus.store import Store
 from isthmus.transfer import Upstreams, pull, push, resolve
+from isthmus.transfer.archive import write_archive
 from tests.serve.conftest import put_image
 from tests.transfer.images import API, SHARED, WEB, fill
 
@@ -107,6 +108,22 @@ def test_a_platform_that_is_not_there_is_said(upstreams: Upstreams) -> None:
     (failure,) = [failure for failure in resolution.failures if failure.reference.name == API]
     assert "windows/amd64" in failure.error.message
     assert "linux/arm64" in failure.error.hint
+
+
+def test_an_index_is_not_carried_without_any_image(upstreams: Upstreams, tmp_path: Path) -> None:
+    windows = [Platform.parse("windows/amd64")]
+    entries = resolve(REFS, upstreams).entries
+    with Store.create(tmp_path / "store") as store, pytest.raises(IncompleteError) as caught:
+        pull(entries, store, upstreams, windows)
+    assert caught.value.code == "missing-content"
+    assert API in caught.value.message
+    assert "linux/amd64" in caught.value.hint
+    with Store.open(tmp_path / "store") as store:
+        assert store.references() == ()
+    with Store.open(tmp_path / "upstream") as store, pytest.raises(IncompleteError) as caught:
+        write_archive(store, store.references(), tmp_path / "x.tar", platforms=windows)
+    assert any("windows/amd64" in item for item in caught.value.items)
+    assert not (tmp_path / "x.tar").exists()
 
 
 def test_pulled_twice_moves_once_and_asks_no_manifest_again(upstreams: Upstreams, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ What isthmus.yaml says of one host, under `platform.registries` or, of the site'
 holds for that host alone; what the command line says holds for all and wins.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,7 @@ def connection_options(ca: Path | None, insecure: bool, plain_http: bool, jobs: 
     """The registry room's options from the command line's."""
     from isthmus.registry import ConnectionOptions
 
-    if ca is not None and not ca.is_file():
+    if ca is not None and not os.path.isfile(ca):
         raise UsageError("file-not-found", "there is no such file", where=str(ca))
     return ConnectionOptions(ca_file=ca, insecure=insecure, plain_http=plain_http, max_connections=max(4, jobs))
 
@@ -131,9 +132,17 @@ def parse_upstreams(given: tuple[str, ...], config: "Config | None") -> Mapping[
     for text in given:
         host, equals, url = text.partition("=")
         if not equals or not host or "://" not in url:
-            raise UsageError("wrong-usage", f"--upstream {text!r} is not of the form HOST=URL")
+            raise UsageError(
+                "wrong-usage", f"--upstream {without_credentials(text)!r} is not of the form HOST=URL"
+            )
         found[host] = url
     return found
+
+
+def without_credentials(text: str) -> str:
+    """What may be shown of text that should be a host or a URL, where somebody wrote a password before it."""
+    _, at, rest = text.rpartition("@")
+    return f"***@{rest[:200]}" if at else text[:200]
 
 
 def parse_platforms(given: tuple[str, ...], config: "Config | None") -> tuple[Platform, ...]:

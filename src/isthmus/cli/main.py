@@ -11,7 +11,7 @@ import click
 
 from isthmus import __version__
 from isthmus.cli.output import fail
-from isthmus.errors import IsthmusError, UsageError
+from isthmus.errors import IsthmusError, UnreachableError, UsageError
 
 COMMANDS = {
     "init": "Write a commented isthmus.yaml.",
@@ -118,7 +118,7 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:  # noqa: BLE001  # the last line of defence: a fault of ours
-        return _fault(error, as_json)
+        return fail(named, as_json) if (named := _of_the_system(error)) else _fault(error, as_json)
     return result if isinstance(result, int) else 0
 
 
@@ -126,6 +126,20 @@ def _as_usage_error(error: click.ClickException) -> UsageError:
     context = getattr(error, "ctx", None)
     hint = f"see '{context.command_path} --help'" if context else "see 'isthmus --help'"
     return UsageError("wrong-usage", error.format_message(), hint=hint)
+
+
+def _of_the_system(error: Exception) -> UnreachableError | None:
+    """What only the machine can have refused, wherever a path was looked at or written: no fault of ours."""
+    import errno
+
+    outside = (
+        errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG, errno.ELOOP,
+        errno.EIO, errno.EMFILE, errno.ENFILE,
+    )  # fmt: skip
+    if not isinstance(error, OSError) or error.errno not in outside:
+        return None
+    where = str(error.filename) if error.filename is not None else ""
+    return UnreachableError("io-failed", error.strerror or "it cannot be used", where=where)
 
 
 def _fault(error: Exception, as_json: bool) -> int:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from isthmus.cli.connecting import without_credentials
 from isthmus.errors import UsageError
 from isthmus.inventory.mapping import DEFAULT_PREFIX, Mapping, MirrorMap, parse_mapping
+from isthmus.oci import Reference
 
 if TYPE_CHECKING:
     from isthmus.inventory.config import Config
@@ -63,10 +65,29 @@ def site_registry(
     plain = bool(section and section.insecure and not registry)
     url = host.rstrip("/") if "://" in host else f"{'http' if plain else 'https'}://{host.rstrip('/')}"
     scheme, _, rest = url.partition("://")
-    if scheme not in ("http", "https") or "/" in rest or not rest:
-        raise UsageError("wrong-usage", f"not a registry: {host!r}", hint="write host[:port], without a path")
+    if scheme not in ("http", "https") or "/" in rest or "@" in rest or not rest:
+        raise UsageError(
+            "wrong-usage",
+            f"not a registry: {without_credentials(host)!r}",
+            hint="write host[:port], without a path (--prefix) and without credentials",
+        )
     kind = parse_mapping(mapping or (section.mapping if section else "prefix"))
     fallback = DEFAULT_PREFIX if kind == "prefix" else ""
     if prefix is None:
         prefix = section.prefix if section and not registry else fallback
-    return SiteRegistry(url, MirrorMap(mapping=kind, prefix=prefix.strip("/")), section.ca if section else "")
+    return SiteRegistry(url, MirrorMap(mapping=kind, prefix=checked_prefix(prefix)), section.ca if section else "")
+
+
+def checked_prefix(prefix: str) -> str:
+    """A path before every name, without slashes at its ends; raises UsageError (`wrong-usage`)."""
+    path = prefix.strip("/")
+    try:
+        if path:
+            Reference.parse(f"registry.invalid/{path}/check")
+    except UsageError as error:
+        raise UsageError(
+            "wrong-usage",
+            f"no name in a registry can begin with {path[:100]!r}",
+            hint="a prefix is of lowercase letters and digits, with single . _ - or / between them",
+        ) from error
+    return path

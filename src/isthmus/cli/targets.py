@@ -1,5 +1,6 @@
 """Where `push` and `mirror` write to: a registry and the mapping of names into it. Not here: copying."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from isthmus.cli.command import Run, parse_duration
-from isthmus.cli.connecting import connection_options, host_options, same_host
+from isthmus.cli.connecting import connection_options, host_options, same_host, without_credentials
 from isthmus.cli.output import human_size
+from isthmus.cli.siting import checked_prefix
 from isthmus.errors import UsageError
 from isthmus.inventory import mapping as mappings
 from isthmus.inventory.mapping import DEFAULT_PREFIX, MirrorMap, parse_mapping
@@ -81,15 +83,17 @@ def target_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def split_target(to: str, mapping: str) -> tuple[str, MirrorMap]:
     """The registry's host and the mapping of `REGISTRY[/PREFIX]`; raises UsageError (`wrong-usage`)."""
+    shown = without_credentials(to)
+    if "@" in to:
+        hint = "log in (docker login, podman login), or name the credentials in isthmus.yaml (auth)"
+        raise UsageError("wrong-usage", f"--to {shown!r}: credentials do not belong here", hint=hint)
     if "://" in to:
-        raise UsageError("wrong-usage", f"--to {to!r} begins with a scheme", hint="write host[:port][/prefix]")
+        raise UsageError("wrong-usage", f"--to {shown!r} begins with a scheme", hint="write host[:port][/prefix]")
     host, _, prefix = to.partition("/")
     kind = parse_mapping(mapping)
     if not prefix and kind == "prefix":
         prefix = DEFAULT_PREFIX
-    if prefix:
-        Reference.parse(f"registry.invalid/{prefix.strip('/')}/check")
-    return host, MirrorMap(mapping=kind, prefix=prefix.strip("/"))
+    return host, MirrorMap(mapping=kind, prefix=checked_prefix(prefix))
 
 
 @contextmanager
@@ -146,7 +150,7 @@ def nothing_to_do(
     started = time.monotonic()
     seconds = parse_duration(trust_for)
     path = run.workspace / STATE
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
     from isthmus.transfer.memory import Memory
     from isthmus.transfer.result import CopyResult
@@ -176,7 +180,7 @@ def stand_ins(run: Run, host: str) -> dict[tuple[str, Digest], Digest]:
     from isthmus.transfer.memory import Memory
 
     path = run.workspace / STATE
-    if not path.is_file():
+    if not os.path.isfile(path):
         return {}
     with Memory(path, host) as memory:
         former = memory.recall().values()

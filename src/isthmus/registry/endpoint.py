@@ -124,7 +124,8 @@ def _checked_prefix(path: str, text: str) -> str:
 
 
 def _wrong(text: str) -> UsageError:
-    shown = re.sub(r"//[^/@]*@", "//***@", text[:200])
+    _, at, rest = text.rpartition("@")
+    shown = f"***@{rest[:200]}" if at else text[:200]  # a password may be there, also without a scheme
     return UsageError(
         "wrong-usage",
         f"not a registry: {shown!r}",

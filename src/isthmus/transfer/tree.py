@@ -77,6 +77,13 @@ def _descend(
     done[manifest.digest] = manifest
 
 
+def lacks_platform(root: Manifest, platforms: Collection[Platform]) -> str:
+    """What an index has instead, where it has nothing for any of these platforms; empty where it has."""
+    if not platforms or not root.manifests or root.select(platforms):
+        return ""
+    return ", ".join(sorted({str(child.platform) for child in root.manifests if child.platform}))
+
+
 def with_referrers(
     root: Manifest,
     manifests: tuple[Manifest, ...],

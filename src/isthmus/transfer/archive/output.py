@@ -22,10 +22,10 @@ def opened(out: Path | BinaryIO) -> Iterator[Callable[[memoryview], None]]:
             yield lambda data: _to_stream(out, data)
             out.flush()
         return
-    if out.is_dir() or not out.name:
+    if os.path.isdir(out) or not out.name:
         raise UsageError("wrong-usage", "it is a directory; name a file", where=str(out))
     partial = out.with_name(f".{out.name}.partial")
-    descriptor = files.open_for_writing(partial)
+    descriptor = _begun(out, partial)
     try:
         if not files.try_lock(descriptor, partial):
             raise UsageError("wrong-usage", "another process writes the same file", where=str(out))
@@ -38,6 +38,16 @@ def opened(out: Path | BinaryIO) -> Iterator[Callable[[memoryview], None]]:
                 os.rename(partial, out)
     finally:
         os.close(descriptor)
+
+
+def _begun(out: Path, partial: Path) -> int:
+    """The file to write to for now; what is wrong is said of the name that was asked for."""
+    try:
+        return files.open_for_writing(partial)
+    except UnreachableError as error:
+        there = os.path.isdir(out.parent)
+        message = error.message if there else f"there is no directory {out.parent}, or it cannot be entered"
+        raise UnreachableError(error.code, message, where=str(out)) from error
 
 
 def _to_stream(out: BinaryIO, data: memoryview) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from isthmus.errors import IncompleteError, UsageError
 from isthmus.oci import Descriptor, Digest, Manifest, Platform, Reference
 from isthmus.store import Store, StoredReference
-from isthmus.transfer.tree import MAX_DEPTH
+from isthmus.transfer.tree import MAX_DEPTH, lacks_platform
 
 _CONFIGS = frozenset(
     {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
@@ -109,6 +109,9 @@ def _select(
 ) -> Selected:
     manifests: dict[Digest, Manifest] = {}
     lacking = list(_walk(store, stored.descriptor, platforms, manifests))
+    root = manifests.get(stored.descriptor.digest)
+    if root is not None and (others := lacks_platform(root, platforms)):
+        lacking.append(f"an image for {', '.join(map(str, platforms))}, and has {others}")
     referrers = _referrers(store, stored.repository, manifests)
     blobs = {blob.digest: blob for m in (*manifests.values(), *referrers) for blob in m.blobs}
     absent = tuple(blob for blob in blobs.values() if store.blob_size(blob.digest) != blob.size)
