@@ -97,6 +97,14 @@ def spoil(path: Path, at: int) -> None:
     path.write_bytes(data)
 
 
+def spoil_recipient(path: Path) -> None:
+    """Change a character of the stanza for a recipient, which still reads as one."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"-> X25519 ") + 15
+    data[at : at + 1] = b"A" if data[at : at + 1] == b"B" else b"B"
+    path.write_bytes(data)
+
+
 def test_volumes_come_one_after_the_other(tmp_path: Path, inbox: Path, crossing: Crossing) -> None:
     asked, one = asking(tmp_path, crossing), crossing.one
     assert len(one.volumes) > 2
@@ -157,7 +165,7 @@ def test_damage_is_quarantined_and_the_volume_may_come_again(
     assert tree(tmp_path / "store") == crossing.one.tree
 
 
-@pytest.mark.parametrize("at", [3, 70, 100_000, None])
+@pytest.mark.parametrize("at", [3, 100_000, None])
 def test_parity_makes_up_for_damage_and_loss(
     at: int | None, tmp_path: Path, inbox: Path, crossing: Crossing
 ) -> None:
@@ -216,7 +224,7 @@ def test_the_identity_changes_while_it_waits(tmp_path: Path, inbox: Path, crossi
 
 def test_a_volume_for_somebody_else_among_the_others(tmp_path: Path, inbox: Path, crossing: Crossing) -> None:
     bring(crossing.one, inbox)
-    spoil(inbox / names(crossing.one)[1], 70)  # age finds no key then: it cannot tell damage from another identity
+    spoil_recipient(inbox / names(crossing.one)[1])  # age finds no key then, as with another identity
     found = sweep(inbox, asking(tmp_path, crossing))
     assert not found.quarantined
     assert found.incomplete[0].missing == (names(crossing.one)[1],)

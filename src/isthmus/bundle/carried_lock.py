@@ -8,6 +8,7 @@ beside plain volumes, and its way into the store (`documents`).
 from contextlib import suppress
 from typing import Final
 
+from isthmus.bundle.ahead import StoreAhead
 from isthmus.bundle.beside import replace
 from isthmus.bundle.documents import LOCK, MAX_LOCK
 from isthmus.bundle.manifest import BundleManifest, CarriedReference
@@ -24,7 +25,7 @@ _NAME: Final = f"{LOCK_PREFIX}isthmus:1"
 _MAX_MANIFEST: Final = 64 * 1024
 
 
-def store_lock(store: Store, raw: bytes) -> BundleReference:
+def store_lock(store: Store | StoreAhead, raw: bytes) -> BundleReference:
     """Write the lock's blobs into the store, without a name there; what `plan_bundle` is to carry first."""
     manifest = put_artifact(store, _NAME.partition(":")[0], ARTIFACT_TYPE, [(LOCK, raw)])
     return BundleReference(_NAME, manifest.descriptor(), KIND)

@@ -22,6 +22,8 @@ _MAX_IDENTITY: Final = 64 * 1024
 _CHUNK: Final = 64 * 1024
 _HEADER: Final = 4096
 _STANZA: Final = 2048
+_GREASE: Final = (13, 190)
+"""Bytes of the stanza that says nothing: a name, up to four words, up to 99 bytes in base64."""
 _DAMAGED: Final = (
     "Header is invalid",
     "Header MAC",
@@ -36,6 +38,20 @@ def plain_size(limit: int, recipients: int) -> int:
     """How many bytes may be encrypted to have at most `limit`: 16 are added for each 64 KiB, and a header."""
     room = limit - _HEADER - _STANZA * recipients
     return max(1, room - 16 * (room // _CHUNK + 1))
+
+
+def sealed_size(size: int, recipients: Sequence[Any]) -> tuple[int, int]:
+    """The least and the most bytes of a file that so many bytes are encrypted to.
+
+    Headers begin with a stanza of random length that readers skip, so that it is not the
+    same each time; all else is.
+    """
+    empty = io.BytesIO()
+    _pyrage().encrypt_io(io.BytesIO(), empty, list(recipients))
+    header, _, _ = empty.getvalue().partition(b"\n--- ")
+    greased = sum(len(b"\n-> " + stanza) for stanza in header.split(b"\n-> ")[1:] if b"-grease" in stanza[:64])
+    fixed = len(empty.getvalue()) - greased + size + 16 * (max(1, -(-size // _CHUNK)) - 1)
+    return (fixed + _GREASE[0], fixed + _GREASE[1]) if greased else (fixed, fixed)
 
 
 def recipient(text: str) -> Any:

@@ -5,11 +5,31 @@ Reads manifests and sizes from the store, no layers. Not here: order over severa
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
 from isthmus.bundle.manifest import Blob
 from isthmus.errors import VerificationError
 from isthmus.oci import Descriptor, Digest, Manifest, Platform
-from isthmus.store import Store
+
+
+class Holdings(Protocol):
+    """A store, as far as it is asked what it holds."""
+
+    def blob_size(self, digest: Digest) -> int | None:
+        """Bytes of a blob, or None."""
+
+    def blob_path(self, digest: Digest) -> Path:
+        """Where the blob is, or would be."""
+        ...
+
+    def manifest_by_digest(self, digest: Digest) -> Manifest:
+        """Read and verified."""
+        ...
+
+    def referrers(self, repository: str, digest: Digest) -> tuple[Descriptor, ...]:
+        """What names this digest as its subject."""
+        ...
 
 
 @dataclass(slots=True)
@@ -21,7 +41,7 @@ class Needs:
     missing: list[Digest] = field(default_factory=list)
 
 
-def needs_of(store: Store, repository: str, root: Descriptor, platforms: Collection[Platform]) -> Needs:
+def needs_of(store: Holdings, repository: str, root: Descriptor, platforms: Collection[Platform]) -> Needs:
     """Walk from the root down, each thing once. Raises VerificationError (`damaged-store`)."""
     needs = Needs()
     seen: set[Digest] = set()
@@ -42,7 +62,7 @@ def needs_of(store: Store, repository: str, root: Descriptor, platforms: Collect
     return needs
 
 
-def _take(store: Store, descriptor: Descriptor, needs: Needs) -> bool:
+def _take(store: Holdings, descriptor: Descriptor, needs: Needs) -> bool:
     size = store.blob_size(descriptor.digest)
     if size is None:
         needs.missing.append(descriptor.digest)
@@ -57,7 +77,7 @@ def _take(store: Store, descriptor: Descriptor, needs: Needs) -> bool:
     return True
 
 
-def _children(store: Store, manifest: Manifest, platforms: Collection[Platform]) -> tuple[Descriptor, ...]:
+def _children(store: Holdings, manifest: Manifest, platforms: Collection[Platform]) -> tuple[Descriptor, ...]:
     """Those for the platforms asked for; without any, those that are there, or all where none is."""
     wanted = manifest.select(platforms)
     if platforms:
@@ -65,6 +85,6 @@ def _children(store: Store, manifest: Manifest, platforms: Collection[Platform])
     return tuple(child for child in wanted if store.blob_size(child.digest) is not None) or wanted
 
 
-def _left_out(store: Store, blob: Descriptor) -> bool:
+def _left_out(store: Holdings, blob: Descriptor) -> bool:
     """Layers that registries need not hold, and that were not pulled."""
     return blob.is_foreign and store.blob_size(blob.digest) is None

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from isthmus.bundle.ahead import StoreAhead
 from isthmus.oci import Descriptor, Digest, Manifest, parse_manifest
 from isthmus.oci.content import CHUNK
 from isthmus.oci.descriptor import EMPTY_JSON, OCI_MANIFEST
@@ -18,7 +19,7 @@ _BYTES: Final = "application/octet-stream"
 
 
 def put_artifact(
-    store: Store,
+    store: Store | StoreAhead,
     repository: str,
     artifact_type: str,
     files: Iterable[tuple[str, bytes | Path]],
@@ -45,7 +46,7 @@ def compact(document: Any) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _put(store: Store, repository: str, content: bytes | Path, media_type: str) -> dict[str, Any]:
+def _put(store: Store | StoreAhead, repository: str, content: bytes | Path, media_type: str) -> dict[str, Any]:
     data = content if isinstance(content, bytes) else content.read_bytes()
     blob = Descriptor(media_type=media_type, digest=Digest.of(data), size=len(data))
     with store.write_blob(repository, blob) as writer:

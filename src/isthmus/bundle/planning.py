@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from isthmus.bundle.ahead import StoreAhead
 from isthmus.bundle.baseline import Held
 from isthmus.bundle.fitting import BundlePlan, Companions, fit, nothing_beside
 from isthmus.bundle.manifest import (
@@ -56,7 +57,7 @@ class BundleReference:
 
 
 def plan_bundle(
-    store: Store,
+    store: Store | StoreAhead,
     references: Sequence[BundleReference] | None = None,
     volume_size: int | None = None,
     name: str = "bundle",
@@ -96,7 +97,7 @@ def plan_bundle(
     return fit(manifest, volume_size, parity, companions)
 
 
-def _all_of(store: Store) -> list[BundleReference]:
+def _all_of(store: Store | StoreAhead) -> list[BundleReference]:
     """Every reference of the store; what has an image's config is an image."""
     result = []
     for stored in store.references():
@@ -111,7 +112,7 @@ def _all_of(store: Store) -> list[BundleReference]:
 
 
 def _gather(
-    store: Store, references: Iterable[BundleReference]
+    store: Store | StoreAhead, references: Iterable[BundleReference]
 ) -> tuple[tuple[Blob, ...], tuple[ManifestBlob, ...], tuple[CarriedReference, ...]]:
     """All blobs in order of first need, and what needs them."""
     numbers: dict[Blob, int] = {}

@@ -23,6 +23,7 @@ from isthmus.bundle import (
     plan_bundle,
     read_receipt,
 )
+from isthmus.bundle.ahead import StoreAhead
 from isthmus.bundle.carried_lock import store_lock
 from isthmus.bundle.documents import MAX_LOCK, with_lock
 from isthmus.bundle.encryption import encrypted, plain_size, recipient
@@ -31,6 +32,7 @@ from isthmus.bundle.medium import open_regular
 from isthmus.bundle.policy import expiry
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options, fsync_option, parse_size
 from isthmus.cli.output import human_size
+from isthmus.cli.pack_plan import would_write
 from isthmus.cli.pack_tool import choose_tool
 from isthmus.cli.releasing import ReleaseOptions, release_options, write_release
 from isthmus.errors import IncompleteError, UsageError
@@ -146,7 +148,7 @@ def command(
       isthmus pack --out update/ --since site.receipt --receipt-key site.pub --sign keys/isthmus.key
       isthmus pack --out bundle/ --sign keys/isthmus.key --previous old/release.json --signed-by cosign.pub
     """
-    if str(out) == "-" and (run.as_json or again):
+    if str(out) == "-" and ((run.as_json and not dry_run) or again):
         raise UsageError("wrong-usage", "standard output is the bundle: --json and --again cannot be used with it")
     if recipients and again:
         raise UsageError("wrong-usage", "an encrypted volume cannot be the same again; pack the bundle once more")
@@ -174,9 +176,10 @@ def command(
             dry_run=dry_run,
         )
         lock = _lock(crossing, asked=lock_path is not None)
-        inside = _lock_inside(held, references, lock) if tool.companions is nothing_beside and not dry_run else ()
+        planned = StoreAhead(held) if dry_run else held
+        inside = _lock_inside(planned, references, lock) if tool.companions is nothing_beside else ()
         plan = plan_bundle(
-            held,
+            planned,
             references,
             size,
             title,
@@ -188,13 +191,9 @@ def command(
             _with_lock(tool.companions, lock),
         )
         if dry_run:
-            document = {
-                "dry_run": True,
-                "bundle": plan.bundle,
-                "bytes": plan.size,
-                "volumes": len(plan.manifest.volumes),
-            }
-            run.emit(document, f"would write {len(plan.manifest.volumes)} volumes, {human_size(plan.size)}")
+            alone = tool.plan_alone(held, size)
+            document, said = would_write(plan, sealed, alone, streamed=str(out) == "-")
+            run.emit(document, said) if run.as_json or str(out) != "-" else run.note(said)
             return 0
         number = _number(again, plan) if again else 0
         with run.progress("pack") as report:
@@ -257,7 +256,7 @@ def _with_lock(companions: Companions, lock: tuple[bytes, frozenset[str]] | None
 
 
 def _lock_inside(
-    store: Store, references: list[BundleReference] | None, lock: tuple[bytes, frozenset[str]] | None
+    store: Store | StoreAhead, references: list[BundleReference] | None, lock: tuple[bytes, frozenset[str]] | None
 ) -> tuple[BundleReference, ...]:
     """The lock as a part of a bundle that nothing lies beside, under the same condition."""
     if lock is None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.bundle import BundleReference, PackResult, SigningKey, pack, plan_bundle
+from isthmus.bundle import BundlePlan, BundleReference, SigningKey, pack, plan_bundle
 from isthmus.bundle.companions import for_operator, for_tool_alone
 from isthmus.bundle.fitting import Companions, nothing_beside
 from isthmus.cli.command import Run
@@ -38,13 +38,17 @@ class ToolChoice:
             return nothing_beside
         return for_operator(self.tool.bootstrap, self.tool.version) if self.tool else for_operator()
 
-    def pack_alone(self, store: Store, out: Path, limit: int | None, keys: list[SigningKey]) -> PackResult | None:
-        """Write the tool's own bundle, where it is one."""
+    def plan_alone(self, store: Store, limit: int | None) -> BundlePlan | None:
+        """The tool's own bundle, where it is one."""
         if self.tool is None or not self.encrypted:
             return None
         companions = for_tool_alone(self.tool.bootstrap, self.tool.version)
-        plan = plan_bundle(store, [self.tool.reference], limit, "isthmus", companions=companions)
-        return pack(plan, store, out / TOOL_DIRECTORY, keys)
+        return plan_bundle(store, [self.tool.reference], limit, "isthmus", companions=companions)
+
+    def pack_alone(self, store: Store, out: Path, limit: int | None, keys: list[SigningKey]) -> None:
+        """Write the tool's own bundle, where it is one."""
+        if (plan := self.plan_alone(store, limit)) is not None:
+            pack(plan, store, out / TOOL_DIRECTORY, keys)
 
     def document(self) -> dict[str, Any] | None:
         """For `--json`: the version, and the checksum of the script that the site must be told."""
