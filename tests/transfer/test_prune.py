@@ -148,6 +148,17 @@ def test_an_image_that_stands_in_for_its_index_is_what_the_lock_names(
         assert tags(client, "part/quay.io/team/api") == {"2"}
 
 
+def test_another_mapping_than_names_came_by_deletes_nothing(
+    registry: DockerRegistry, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["prune", "--to", f"{registry.address}/mirror", "--lock", "all.lock", "--mapping", "flat"]
+    assert run([*words, "--apply", "--json"]) == 2
+    error = json.loads(capfd.readouterr().out)["error"]
+    assert error["code"] == "wrong-usage"
+    assert "--mapping" in error["hint"]
+    assert prune(registry, capfd, "--lock", "all.lock")["unneeded"] == []
+
+
 def test_a_tag_that_was_moved_is_listed_and_left(
     registry: DockerRegistry, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ import click
 
 from isthmus.cli.command import Run, common_options
 from isthmus.cli.connecting import parse_platforms
-from isthmus.cli.output import human_size
+from isthmus.cli.output import counted, human_size
 from isthmus.errors import UsageError
 from isthmus.store import Store
 from isthmus.transfer.archive import Exported, write_archive
@@ -91,7 +91,8 @@ def _document(out: str, form: str, result: Exported, dry_run: bool) -> dict[str,
 
 def _lines(out: str, result: Exported, dry_run: bool) -> list[str]:
     would = "would write " if dry_run else ""
-    lines = [f"{would}{out}: {len(result.images)} images, {result.blobs} blobs, {human_size(result.bytes)}"]
+    amount = f"{counted(len(result.images), 'image')}, {counted(result.blobs, 'blob')}, {human_size(result.bytes)}"
+    lines = [f"{would}{out}: {amount}"]
     for image in result.images:
         if image.tags and image.name not in image.tags:
             lines.append(f"  {image.name}: docker load calls it {', '.join(image.tags)}")
@@ -99,6 +100,6 @@ def _lines(out: str, result: Exported, dry_run: bool) -> list[str]:
             lines.append(f"  {image.name}: not for docker load: {image.not_for_docker}")
         lines += [f"  {image.name}: without the foreign layer {digest}" for digest in image.absent]
     if result.referrers_left_out:
-        count = result.referrers_left_out
-        lines.append(f"  {count} signatures, SBOMs and the like are left out; --format oci carries them")
+        left = f"left out, as signatures and SBOMs: {counted(result.referrers_left_out, 'artifact')}"
+        lines.append(f"  {left}; --format oci carries them")
     return lines

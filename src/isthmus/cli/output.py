@@ -40,6 +40,11 @@ def emit_json(document: Any) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2))
 
 
+def counted(count: int, noun: str) -> str:
+    """So many of something, for people: `1 blob`, `2 blobs`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def human_size(count: float) -> str:
     """Bytes for people, in powers of 1000: `1.5 MB`."""
     for unit in ("B", "kB", "MB", "GB", "TB"):

@@ -7,6 +7,7 @@ import click
 
 from isthmus.cli.command import Run, common_options
 from isthmus.cli.connecting import trust_options
+from isthmus.cli.output import counted
 from isthmus.cli.targets import open_target
 from isthmus.inventory import mapping as mappings
 from isthmus.inventory.lock import read_lock
@@ -88,7 +89,8 @@ def _show(plan: PrunePlan, deleted: int, *, apply: bool) -> None:
             click.secho(f"{name} {text}", fg="yellow")
     if apply:
         click.echo(
-            f"{deleted} manifests deleted, {plan.kept} kept; the registry's garbage collection frees the space"
+            f"{counted(deleted, 'manifest')} deleted, {plan.kept} kept; "
+            "the registry's garbage collection frees the space"
         )
     else:
-        click.echo(f"{len(plan.unneeded)} manifests would go, {plan.kept} stay; --apply deletes them")
+        click.echo(f"{counted(len(plan.unneeded), 'manifest')} would go, {plan.kept} stay; --apply deletes them")

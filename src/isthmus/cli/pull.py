@@ -15,7 +15,7 @@ from isthmus.cli.connecting import (
     skip_foreign_option,
     upstream_options,
 )
-from isthmus.cli.output import human_size
+from isthmus.cli.output import counted, human_size
 from isthmus.errors import UsageError
 from isthmus.inventory.lock import Lock, read_lock
 from isthmus.transfer.settled import count_settled
@@ -96,7 +96,8 @@ def command(
         size = sum(entry.size for entry in lock.references)
         planned = {"dry_run": True, "references": len(lock.references), "bytes_at_most": size}
         run.emit(
-            planned, f"would pull {len(lock.references)} references, at most {human_size(size)}, into {where}"
+            planned,
+            f"would pull {counted(len(lock.references), 'reference')}, at most {human_size(size)}, into {where}",
         )
         return 0
     chosen = parse_platforms(platforms or lock.platforms, config)
@@ -160,7 +161,7 @@ def _show(
             from isthmus.cli.targets import show_foreign
 
             show_foreign(foreign)
-        amount = f"{blobs} blobs, {human_size(moved)} in {seconds:.1f} s"
+        amount = f"{counted(blobs, 'blob')}, {human_size(moved)} in {seconds:.1f} s"
         click.echo(f"{where}: {amount}, {reused} reused")
 
     run.emit(document, show)

@@ -12,7 +12,7 @@ import click
 
 from isthmus.cli.command import Run, parse_duration
 from isthmus.cli.connecting import connection_options, host_options, same_host, without_credentials
-from isthmus.cli.output import human_size
+from isthmus.cli.output import counted, human_size
 from isthmus.cli.siting import checked_prefix
 from isthmus.errors import UsageError
 from isthmus.inventory import mapping as mappings
@@ -234,9 +234,9 @@ def show_copy(to: str, result: "CopyResult", changes: Sequence[Mapping[str, str]
     show_foreign(result.skipped_foreign)
     for change in changes:
         click.echo(f"{change['name']} stands for {change['to']} there, instead of {change['from']}")
+    what = f"{counted(result.references, 'reference')}, {counted(result.blobs, 'blob')}"
     click.echo(
-        f"{to}: {result.references} references, {result.blobs} blobs, {human_size(result.bytes)} "
-        f"in {result.seconds:.1f} s; {result.mounted} mounted, {result.skipped} there already"
+        f"{to}: {what}, {human_size(result.bytes)} in {result.seconds:.1f} s; {result.mounted} mounted, {result.skipped} there already"
     )
     if not result.finished:
         click.echo("manifests and tags are put once the blobs of all shards are there")

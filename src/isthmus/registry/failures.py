@@ -161,7 +161,8 @@ def _project_rule(status: int, message: str) -> tuple[str, str, str] | None:
 
 def _meaning(status: int) -> tuple[str, str, str]:
     if status == 401:
-        return "unauthorized", "refused the credentials or asks for some", "log in to the registry first"
+        hint = "log in (docker login, podman login), or name the credentials in isthmus.yaml (auth)"
+        return "unauthorized", "refused the credentials or asks for some", hint
     if status == 403:
         return "unauthorized", "does not allow this", "the account may lack the permission, or a quota is full"
     if status == 404:

@@ -63,8 +63,8 @@ class _Found(msgspec.Struct, frozen=True):
 def plan_prune(entries: Iterable[LockEntry], registry: Registry, mapping: MirrorMap, jobs: int = 4) -> PrunePlan:
     """Look at every repository below the prefix; changes nothing.
 
-    Raises UsageError (`wrong-usage`) without a prefix, where everything in the registry would be meant, and
-    without a single image in the locks; UnreachableError.
+    Raises UsageError (`wrong-usage`) without a prefix, where everything in the registry would be meant,
+    without a single image in the locks, and where none of their repositories is there; UnreachableError.
     """
     wanted = _wanted(entries, mapping)
     if not mapping.prefix:
@@ -75,6 +75,13 @@ def plan_prune(entries: Iterable[LockEntry], registry: Registry, mapping: Mirror
         raise UsageError("wrong-usage", "the locks name no image, so that everything would be deleted")
     below = sorted(name for name in registry.catalog() if name.startswith(f"{mapping.prefix}/"))
     ours = [name for name in below if _is_ours(name, mapping)]
+    if ours and not any(name in wanted for name in ours):
+        raise UsageError(
+            "wrong-usage",
+            f"nothing below {mapping.prefix}/ is in a repository that the locks name, so that everything would "
+            f"be deleted",
+            hint=f"the locks name {next(iter(wanted))}; is it another --mapping or prefix, or not pushed yet?",
+        )
     found = run_all(lambda name: _look(registry, name, wanted.get(name, _Wanted())), ours, jobs)
     return PrunePlan(
         unneeded=tuple(one for each in found for one in each.unneeded),

@@ -92,7 +92,7 @@ def select(
     if missing:
         raise IncompleteError(
             "missing-content",
-            f"the store lacks {len(missing)} things that must be exported: {'; '.join(missing[:3])}",
+            f"the store lacks what must be exported ({len(missing)}): {'; '.join(missing[:3])}",
             where=str(store.path),
             items=missing,
             hint="run 'isthmus pull' until nothing is missing, or name what is to be exported",
