@@ -236,7 +236,8 @@ def show_copy(to: str, result: "CopyResult", changes: Sequence[Mapping[str, str]
         click.echo(f"{change['name']} stands for {change['to']} there, instead of {change['from']}")
     what = f"{counted(result.references, 'reference')}, {counted(result.blobs, 'blob')}"
     click.echo(
-        f"{to}: {what}, {human_size(result.bytes)} in {result.seconds:.1f} s; {result.mounted} mounted, {result.skipped} there already"
+        f"{to}: {what}, {human_size(result.bytes)} in {result.seconds:.1f} s; "
+        f"{result.mounted} mounted, {result.skipped} there already"
     )
     if not result.finished:
         click.echo("manifests and tags are put once the blobs of all shards are there")
