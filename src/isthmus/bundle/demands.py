@@ -14,6 +14,8 @@ from isthmus.bundle.approval import beside, judge
 from isthmus.bundle.carried_lock import is_lock
 from isthmus.bundle.keys import PublicKey
 from isthmus.bundle.manifest import CarriedReference, bundle_id
+from isthmus.bundle.own_artifact import TOOL_TYPE, is_own
+from isthmus.bundle.planning import TOOL_PREFIX
 from isthmus.bundle.policy import Policy
 from isthmus.bundle.shelf import BundleShelf
 from isthmus.bundle.stage import Stage
@@ -116,7 +118,7 @@ def _faults(demands: Demands, shelf: BundleShelf, reference: CarriedReference) -
         yield f"{reference.name}: its manifest cannot be read: {error.message}"
         return
     name = Reference.parse(reference.name)
-    if is_attachment(name.tag, root):
+    if is_attachment(name.tag, root) or is_tool(reference, root):
         return
     signed = [demand for demand in demands.signed if applies(demand.pattern, name, root)]
     attested = [demand for demand in demands.attested if applies(demand.pattern, name, root)]
@@ -131,6 +133,14 @@ def _faults(demands: Demands, shelf: BundleShelf, reference: CarriedReference) -
         predicate = predicate_type(wanted.predicate)
         if not any(_attests(claim, predicate) and claim.signed_by(keys) for claim in claims):
             yield f"{reference.name}: no attestation {wanted.predicate} by a key that must sign it"
+
+
+def is_tool(reference: CarriedReference, root: Manifest) -> bool:
+    """Whether this is Isthmus itself, which the bundle's own signature vouches for.
+
+    Name and contents must both say so: neither alone may take an image out of what must be signed.
+    """
+    return reference.name.startswith(TOOL_PREFIX) and is_own(root, TOOL_TYPE)
 
 
 def _attests(claim: Claim, predicate: str) -> bool:

@@ -14,6 +14,7 @@ from isthmus.oci.content import CHUNK
 from isthmus.oci.descriptor import EMPTY_JSON, OCI_MANIFEST
 from isthmus.store import Store
 
+TOOL_TYPE: Final = "application/vnd.isthmus.tool.v1"
 TITLE: Final = "org.opencontainers.image.title"
 _BYTES: Final = "application/octet-stream"
 
@@ -39,6 +40,13 @@ def put_artifact(
     manifest = parse_manifest(compact(document | ({"annotations": dict(annotations)} if annotations else {})))
     store.put_manifest(repository, manifest)
     return manifest
+
+
+def is_own(manifest: Manifest, artifact_type: str) -> bool:
+    """Whether it is of this shape, with which nothing can be run: plain files, and no config."""
+    config = manifest.config.media_type if manifest.config else ""
+    plain = all(layer.media_type == _BYTES for layer in manifest.layers)
+    return not manifest.is_index and manifest.artifact_type == artifact_type and config == EMPTY_JSON and plain
 
 
 def compact(document: Any) -> bytes:

@@ -32,7 +32,9 @@ def human_age(seconds: float) -> str:
 @click.command("status")
 @click.option("--store", type=click.Path(path_type=Path), help="The store.  [default: WORKSPACE/store]")
 @click.option(
-    "--lock", type=click.Path(path_type=Path), help="Compare with it.  [default: ./isthmus.lock, without --store]"
+    "--lock",
+    type=click.Path(path_type=Path),
+    help="Compare with it.  [default: ./isthmus.lock, with --store that in the store]",
 )
 @click.option(
     "--bundles", multiple=True, type=click.Path(path_type=Path),
@@ -70,7 +72,8 @@ def command(
     from isthmus.cli.looking import Looker
 
     where = store or run.store_path
-    known = lock or (DEFAULT_LOCK if store is None and DEFAULT_LOCK.is_file() else None)
+    usual = DEFAULT_LOCK if store is None else store / DEFAULT_LOCK.name  # unpack puts it there
+    known = lock or (usual if usual.is_file() else None)
     if not where.is_dir() and (store is not None or (known is None and not serve)):
         raise UsageError(
             "store-not-found", "there is no store here", where=str(where), hint="isthmus pull makes one"

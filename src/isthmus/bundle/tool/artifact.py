@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from isthmus.bundle.own_artifact import TITLE, compact, put_artifact
+from isthmus.bundle.own_artifact import TITLE, TOOL_TYPE, compact, put_artifact
 from isthmus.bundle.planning import TOOL_PREFIX, BundleReference
 from isthmus.bundle.tool.own import OwnWheel
 from isthmus.bundle.tool.script import NAME as BOOTSTRAP
@@ -20,7 +20,7 @@ from isthmus.errors import IncompleteError, IsthmusError
 from isthmus.oci import Descriptor, Digest
 from isthmus.store import Store, StoredReference
 
-ARTIFACT_TYPE: Final = "application/vnd.isthmus.tool.v1"
+ARTIFACT_TYPE: Final = TOOL_TYPE
 KIND: Final = "tool"
 LIST: Final = "tool.json"
 
