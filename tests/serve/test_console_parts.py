@@ -11,9 +11,9 @@ from isthmus.bundle.waiting import NotedProgress, Waiting, waiting_bundles
 from isthmus.oci.descriptor import OCI_INDEX
 from isthmus.serve.console.components import components_of
 from isthmus.serve.console.detail import kind_of_attachment, parse_config
-from isthmus.serve.console.facts import parse_time
 from isthmus.serve.console.listing import PAGE, page_of, parse_filter
 from isthmus.serve.console.rendering import human_size, human_span
+from isthmus.serve.facts import parse_time
 from isthmus.serve.pushes import LIMIT, Pushes
 
 JSON = st.recursive(

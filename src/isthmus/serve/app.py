@@ -18,6 +18,7 @@ from isthmus.serve.answers import RefusedError, json_answer
 from isthmus.serve.audit import Audit
 from isthmus.serve.catalogue import Catalogue
 from isthmus.serve.collecting import Collecting
+from isthmus.serve.disk import DiskWatch
 from isthmus.serve.links import Links, open_links
 from isthmus.serve.metrics import CONTENT_TYPE, Metrics
 from isthmus.serve.misses import Misses
@@ -26,6 +27,7 @@ from isthmus.serve.options import Listen
 from isthmus.serve.parts import PARTS, Parts
 from isthmus.serve.registry_api import RegistryApi
 from isthmus.serve.shared import Share
+from isthmus.serve.surveying import Surveys
 from isthmus.serve.users import Users
 from isthmus.serve.writing import Writer
 from isthmus.store import Store
@@ -66,7 +68,9 @@ def create_app(
     except IsthmusError:
         _state_closed(links, audit)
         raise
-    metrics = Metrics(catalogue, misses, share)
+    surveys = Surveys(store.path, share)
+    disk = DiskWatch(store, surveys.counted)
+    metrics = Metrics(catalogue, misses, disk, share)
     access = Access(users, anonymous_pull=listen.anonymous_pull, key=share.key) if users else None
     writer = Writer(catalogue, links, access) if listen.writable and links is not None else None
     if writer is not None:
@@ -75,6 +79,7 @@ def create_app(
     app = web.Application(middlewares=[around], client_max_size=MAX_BODY)
     collecting = Collecting(store, listen) if share.is_first and listen.collect_every else None
     app.cleanup_ctx.append(_state(links, writer, users, audit, metrics, collecting))
+    app.cleanup_ctx.append(_counting(disk, surveys))
     api = RegistryApi(catalogue, misses, writer, access)
     app.router.add_route("*", "/v2", api.handle)
     app.router.add_route("*", "/v2/{rest:.*}", api.handle)
@@ -90,11 +95,20 @@ def create_app(
 
         pushes = writer.pushes if writer is not None else None
         parts = make_parts(
-            catalogue, misses, mapping, listen, access=access, users=users, pushes=pushes, share=share
+            catalogue,
+            misses,
+            mapping,
+            listen,
+            disk,
+            surveys,
+            access=access,
+            users=users,
+            pushes=pushes,
+            share=share,
         )
         add_console(app, parts)
     app.on_response_prepare.append(_common_headers)
-    app[PARTS] = Parts(catalogue, misses, metrics, audit, access)
+    app[PARTS] = Parts(catalogue, misses, metrics, disk, audit, access)
     return app
 
 
@@ -118,6 +132,17 @@ def _state(
         for task in tasks:
             task.cancel()
         _state_closed(links, audit)
+
+    return context
+
+
+def _counting(disk: DiskWatch, surveys: Surveys) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def context(_app: web.Application) -> AsyncIterator[None]:
+        beginning = asyncio.create_task(disk.begin())
+        yield
+        beginning.cancel()
+        surveys.stop()
+        await disk.close()
 
     return context
 

@@ -9,12 +9,17 @@ from collections.abc import Iterator
 import msgspec
 from aiohttp import web
 
+from isthmus.bundle.history import received_bundles
 from isthmus.content.freshness import ages
 from isthmus.content.freshness import metrics as perishables
+from isthmus.errors import IsthmusError
 from isthmus.serve.catalogue import Catalogue
+from isthmus.serve.disk import Counted, DiskWatch
+from isthmus.serve.facts import parse_time
 from isthmus.serve.misses import Misses
 from isthmus.serve.shared import Share
 from isthmus.serve.target import TARGET, Target
+from isthmus.store import Store
 
 TELL_SECONDS = 1.0
 """How old what other workers counted may be."""
@@ -41,10 +46,11 @@ def _told(data: bytes) -> _Counted | None:
 class Metrics:
     """Counts on the event loop alone. What other workers counted is added where it is told."""
 
-    def __init__(self, catalogue: Catalogue, misses: Misses, share: Share | None = None) -> None:
+    def __init__(self, catalogue: Catalogue, misses: Misses, disk: DiskWatch, share: Share | None = None) -> None:
         self._share = share or Share()
         self._catalogue = catalogue
         self._misses = misses
+        self._disk = disk
         self._requests: Counter[tuple[str, str, int]] = Counter()
         self._seconds: Counter[str] = Counter()
         self._sent = 0
@@ -96,7 +102,7 @@ class Metrics:
         """Everything that all workers counted."""
         if not self.is_shared:
             return self
-        whole = Metrics(self._catalogue, self._misses)
+        whole = Metrics(self._catalogue, self._misses, self._disk)
         whole._requests, whole._seconds = self._requests.copy(), self._seconds.copy()
         whole._sent, whole._received, whole._started = self._sent, self._received, self._started
         whole.in_progress, whole._missed = self.in_progress, self._misses.total
@@ -146,18 +152,42 @@ class Metrics:
     async def gauges(self) -> list[str]:
         """What holds now."""
         names = await self._catalogue.names()
-        place = os.statvfs(self._catalogue.store.path)
+        disk = await self._disk.current()
         changed = os.stat(self._catalogue.store.path / "index.json").st_mtime
         return [
             *_one("isthmus_requests_in_progress", "gauge", self.in_progress),
             *_one("isthmus_missing", "gauge", len(self._misses.wanted())),
             *_one("isthmus_repositories", "gauge", len(names.roots)),
             *_one("isthmus_tags", "gauge", sum(map(len, names.tags.values()))),
-            *_one("isthmus_store_free_bytes", "gauge", place.f_bavail * place.f_frsize),
+            *_one("isthmus_store_free_bytes", "gauge", disk.free),
+            *(_stored(disk.counted) if disk.counted is not None else ()),
             *_one("isthmus_store_changed_timestamp_seconds", "gauge", round(changed, 3)),
             *_one("isthmus_start_timestamp_seconds", "gauge", round(self._started, 3)),
-            *await asyncio.to_thread(lambda: list(perishables(ages(self._catalogue.store)))),
+            *await asyncio.to_thread(
+                lambda: [*_bundle(self._catalogue.store), *perishables(ages(self._catalogue.store))]
+            ),
         ]
+
+
+def _stored(counted: Counted) -> Iterator[str]:
+    """What is on disk; not there before it was counted."""
+    yield from _one("isthmus_store_bytes", "gauge", counted.stored)
+    yield from _one("isthmus_store_blobs", "gauge", counted.blobs)
+    yield from _one("isthmus_store_partial_bytes", "gauge", counted.partial)
+    yield from _one("isthmus_store_counted_timestamp_seconds", "gauge", round(counted.at, 3))
+
+
+def _bundle(store: Store) -> Iterator[str]:
+    """How old the last bundle is that came in, where one is on record."""
+    try:
+        last = received_bundles(store.path)[-1:]
+    except IsthmusError:
+        return
+    for one in last:
+        for name, at in (("unpacked", one.at), ("created", one.created or "")):
+            seconds = parse_time(at)
+            if seconds is not None:
+                yield from _one(f"isthmus_bundle_{name}_timestamp_seconds", "gauge", int(seconds))
 
 
 def _one(name: str, kind: str, value: float) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from aiohttp import web
 from isthmus.serve.access import Access
 from isthmus.serve.audit import Audit
 from isthmus.serve.catalogue import Catalogue
+from isthmus.serve.disk import DiskWatch
 from isthmus.serve.metrics import Metrics
 from isthmus.serve.misses import Misses
 
@@ -18,6 +19,7 @@ class Parts:
     catalogue: Catalogue
     misses: Misses
     metrics: Metrics
+    disk: DiskWatch
     audit: Audit | None
     access: Access | None
 

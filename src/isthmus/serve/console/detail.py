@@ -11,8 +11,8 @@ import msgspec
 
 from isthmus.errors import IsthmusError
 from isthmus.oci import Descriptor, Digest, Manifest
-from isthmus.serve.console.facts import CREATED
 from isthmus.serve.console.holdings import Row
+from isthmus.serve.facts import CREATED
 from isthmus.serve.names import Names
 from isthmus.serve.reach import find_reach
 from isthmus.store import Store

@@ -1,8 +1,8 @@
 """What the store holds, as rows that pages are made of; made anew when `index.json` or the lock changes.
 
-Names are there at once. What has to be read from manifests is found in a thread behind the first request
-that wants it, and kept by digest, so that a large store costs that once; until then a snapshot says that it
-is not `complete`. Nothing is read before somebody opens the console.
+Names are there at once. What has to be read from manifests is found behind that, soon after the start, in a
+thread or for many by another process, and kept by digest, so that a large store costs that once; until then a
+snapshot says that it is not `complete`.
 """
 
 import asyncio
@@ -18,7 +18,8 @@ from isthmus.inventory.lock import Lock, LockEntry, read_lock
 from isthmus.oci import Descriptor, Digest, Reference
 from isthmus.serve.catalogue import Catalogue
 from isthmus.serve.console.components import UNKNOWN, components_of
-from isthmus.serve.console.facts import Facts, find_facts, parse_time
+from isthmus.serve.facts import Facts, find_facts, parse_time
+from isthmus.serve.surveying import Surveys
 from isthmus.store import Store
 
 LOCK_FILE = "isthmus.lock"
@@ -27,6 +28,9 @@ LOCK_FILE = "isthmus.lock"
 _PATIENCE = 0.05  # seconds that a page waits for what is being read
 _AGAIN = 10.0  # seconds before what could not be read is tried again
 _BREATH = 25  # manifest trees after which the thread lets others run
+_MANY = 200  # manifest trees that another process reads
+_ROWS = 50  # after which the thread lets others run
+_MOMENT = 0.0002  # seconds for that
 _log = logging.getLogger("isthmus.serve")
 _Mark = tuple[object, ...]
 
@@ -47,10 +51,10 @@ class Row:
 
     @property
     def kind(self) -> str:
-        """What it is, as far as that is known."""
+        """What it is; nothing while that is not known."""
         if self.facts is not None and self.facts.is_readable:
             return self.facts.kind
-        return self.entry.kind if self.entry else "other" if self.facts else "image"
+        return self.entry.kind if self.entry else "other" if self.facts else ""
 
     @property
     def shown(self) -> str:
@@ -95,9 +99,9 @@ class Snapshot:
 class Holdings:
     """Keeps the snapshot. Used on one event loop."""
 
-    def __init__(self, catalogue: Catalogue, lock: Path | None) -> None:
+    def __init__(self, catalogue: Catalogue, lock: Path | None, surveys: Surveys) -> None:
         self.store: Store = catalogue.store
-        self._catalogue = catalogue
+        self._surveys = surveys
         self._lock_path = lock or catalogue.store.path / LOCK_FILE
         self._lock_is_given = lock is not None
         self._facts: dict[Digest, Facts] = {}
@@ -127,6 +131,11 @@ class Holdings:
         is_over = self._work is not None and self._work.done() and not self._snapshot.complete
         return is_over and time.monotonic() - self._started > _AGAIN
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything was read that the last snapshot names, the lock too."""
+        return self._snapshot.complete
+
     async def close(self) -> None:
         """Stop reading."""
         if self._work is not None:
@@ -146,7 +155,9 @@ class Holdings:
     async def _complete(self, mark: _Mark) -> None:
         try:
             rows = self._snapshot.rows
-            missing = list({r.descriptor.digest: r.descriptor for r in rows if r.facts is None}.values())
+            if len(self._missing(rows)) > _MANY:
+                await asyncio.to_thread(self._surveys.facts, lambda: self._many(rows), self._learn)
+            missing = self._missing(rows)
             for at in range(0, len(missing), _BREATH):
                 batch = missing[at : at + _BREATH]
                 self._facts.update(await asyncio.to_thread(self._read, batch))
@@ -158,6 +169,20 @@ class Holdings:
         except IsthmusError as error:
             _log.error("the console cannot read what the store holds: %s", error)
 
+    def _missing(self, rows: Iterable[Row]) -> list[Descriptor]:
+        found = {row.descriptor.digest: row.descriptor for row in rows}
+        return [descriptor for digest, descriptor in found.items() if digest not in self._facts]
+
+    def _many(self, rows: Iterable[Row]) -> list[Digest]:
+        """What is missing, where that is still much."""
+        missing = [descriptor.digest for descriptor in self._missing(rows)]
+        return missing if len(missing) > _MANY else []
+
+    def _learn(self, found: dict[Digest, Facts]) -> None:
+        """Take what another process read, which knows of no place besides the directory."""
+        knows_all = self.store.blobs.also is None
+        self._facts.update({digest: facts for digest, facts in found.items() if knows_all or facts.is_readable})
+
     def _read(self, batch: Iterable[Descriptor]) -> dict[Digest, Facts]:
         found = {descriptor.digest: find_facts(self.store, descriptor) for descriptor in batch}
         time.sleep(0.002)  # whoever pulls comes first
@@ -167,7 +192,9 @@ class Holdings:
         lock, error = self._read_lock()
         entries = {entry.stored_name: entry for entry in lock.references} if lock else {}
         done = []
-        for row in rows:
+        for at, row in enumerate(rows):
+            if at % _ROWS == _ROWS - 1:
+                time.sleep(_MOMENT)
             facts = self._facts[row.descriptor.digest]
             entry = entries.get(row.name) or entries.get(row.name.partition("@")[0])
             if entry is not None and entry.stored_name != row.name and entry.digest != row.descriptor.digest:
@@ -218,7 +245,7 @@ def _unique(rows: Iterable[Row]) -> dict[int, int]:
     sizes: dict[int, int] = {}
     for row in rows:
         if row.facts is not None:
-            sizes.update(zip(row.facts.parts[::2], row.facts.parts[1::2], strict=True))
+            sizes.update(row.facts.sizes)
     return sizes
 
 

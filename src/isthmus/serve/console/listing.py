@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from urllib.parse import urlencode
 
-from isthmus.serve.console.facts import KINDS
 from isthmus.serve.console.gate import Viewer
 from isthmus.serve.console.holdings import Row, Snapshot
+from isthmus.serve.facts import KINDS
 
 PAGE = 50
 """Rows of a page."""

@@ -6,14 +6,15 @@ from pathlib import Path
 from isthmus.inventory.mapping import MirrorMap
 from isthmus.serve.access import Access
 from isthmus.serve.catalogue import Catalogue
-from isthmus.serve.console.disk import DiskWatch
 from isthmus.serve.console.gate import Gate
 from isthmus.serve.console.holdings import Holdings
 from isthmus.serve.console.rendering import Renderer
+from isthmus.serve.disk import DiskWatch
 from isthmus.serve.misses import Misses
 from isthmus.serve.options import Listen
 from isthmus.serve.pushes import Pushes
 from isthmus.serve.shared import ALONE, Share
+from isthmus.serve.surveying import Surveys
 from isthmus.serve.users import Users
 
 
@@ -40,6 +41,8 @@ def make_parts(
     misses: Misses,
     mapping: MirrorMap,
     listen: Listen,
+    disk: DiskWatch,
+    surveys: Surveys,
     *,
     access: Access | None,
     users: Users | None,
@@ -52,8 +55,8 @@ def make_parts(
         misses=misses,
         mapping=mapping,
         pushes=pushes,
-        holdings=Holdings(catalogue, listen.lock),
-        disk=DiskWatch(catalogue.store),
+        holdings=Holdings(catalogue, listen.lock, surveys),
+        disk=disk,
         gate=Gate(access, users, shared=share.count > 1),
         renderer=Renderer(),
         ca=listen.ca,

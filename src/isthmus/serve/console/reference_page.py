@@ -1,6 +1,7 @@
 """The page of one reference, and the raw manifest behind it."""
 
 import asyncio
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -12,6 +13,7 @@ from isthmus.serve.console.nodes import address_of, commands, inside_name
 from isthmus.serve.console.pages import show
 from isthmus.serve.console.parts import Parts
 from isthmus.serve.console.rendering import HEADERS
+from isthmus.serve.facts import find_facts
 
 SHOWN_JSON = 200_000
 """Characters of a manifest that the page itself shows."""
@@ -41,6 +43,7 @@ class ReferencePages:
             "files_url": files_url,
             "json": text[:SHOWN_JSON],
             "is_cut": len(text) > SHOWN_JSON,
+            "is_complete": self._parts.holdings.is_complete,
         }
         return show(self._parts, "reference.html", viewer, "contents", values)
 
@@ -57,6 +60,8 @@ class ReferencePages:
         if row is None or not viewer.may_see(row.repository):
             raise web.HTTPNotFound
         catalogue = self._parts.catalogue
+        if row.facts is None:  # the others are still being read
+            row = replace(row, facts=await asyncio.to_thread(find_facts, catalogue.store, row.descriptor))
         names = await catalogue.names()
         hidden = catalogue.links.of(row.repository, "hidden") if catalogue.links is not None else ()
         try:

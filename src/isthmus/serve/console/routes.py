@@ -19,6 +19,7 @@ from isthmus.serve.console.login import Login
 from isthmus.serve.console.pages import Pages
 from isthmus.serve.console.parts import Parts
 from isthmus.serve.console.reference_page import ReferencePages
+from isthmus.serve.disk import BEGIN_SECONDS
 
 _log = logging.getLogger("isthmus.serve")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -81,13 +82,24 @@ def _static(parts: Parts) -> _Handler:
 
 def _closing(parts: Parts) -> Callable[[web.Application], AsyncIterator[None]]:
     async def context(_app: web.Application) -> AsyncIterator[None]:
-        telling = asyncio.create_task(_tell_for_ever(parts)) if parts.share.count > 1 else None
+        tasks = [asyncio.create_task(_begin(parts))]
+        if parts.share.count > 1:
+            tasks.append(asyncio.create_task(_tell_for_ever(parts)))
         yield
-        if telling is not None:
-            telling.cancel()
-        await asyncio.gather(parts.holdings.close(), parts.disk.close())
+        for task in tasks:
+            task.cancel()
+        await parts.holdings.close()
 
     return context
+
+
+async def _begin(parts: Parts) -> None:
+    """Read what the store holds before anybody asks, when the server listens."""
+    await asyncio.sleep(BEGIN_SECONDS)
+    try:
+        await parts.holdings.current()
+    except IsthmusError as error:
+        _log.error("the console cannot read what the store holds: %s", error)
 
 
 async def _tell_for_ever(parts: Parts) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 from isthmus.bundle.history import ReceivedBundle, received_bundles
 from isthmus.bundle.waiting import Waiting, waiting_bundles
 from isthmus.errors import IsthmusError
-from isthmus.serve.console.facts import parse_time
 from isthmus.serve.console.gate import Viewer
 from isthmus.serve.console.holdings import Row
 from isthmus.serve.console.rendering import human_span
+from isthmus.serve.facts import parse_time
 from isthmus.serve.misses import Misses
 from isthmus.serve.pushes import Push
 from isthmus.store import Store

@@ -1,12 +1,12 @@
 """What the console tells of one reference's content: kind, size, platforms, dates; read from its manifests.
 
 A digest never changes what it stands for, so facts are kept for as long as something names them. Reads disk,
-so it runs in a thread. Not here: names (`holdings`).
+so it runs in a thread or a process apart (`survey`). Not here: names (`console.holdings`).
 """
 
 from array import array
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from isthmus.errors import IsthmusError
@@ -36,7 +36,7 @@ _MAX_TREE = 10_000  # manifests below one name; an index may name others without
 
 @dataclass(frozen=True)
 class Facts:
-    """`size` is in bytes, each blob once; `parts` are pairs of a blob's key (`blob_key`) and its size.
+    """`size` is in bytes, each blob once; `parts`: a blob's key (`blob_key`) and size, eight bytes each, and on.
 
     `absent` counts manifests that were not carried. `max_age` is in seconds, 0 where nothing becomes stale;
     `arrived` is when the manifest came into the store, in seconds since the epoch.
@@ -53,7 +53,13 @@ class Facts:
     origin: str = ""
     serve: str = ""
     is_readable: bool = False
-    parts: "array[int]" = field(default_factory=lambda: array("Q"))
+    parts: bytes = b""
+
+    @property
+    def sizes(self) -> Iterator[tuple[int, int]]:
+        """Key and size of each blob."""
+        numbers = memoryview(self.parts).cast("Q")
+        return zip(numbers[::2], numbers[1::2], strict=True)
 
 
 def blob_key(digest: Digest) -> int:
@@ -102,7 +108,7 @@ def find_facts(store: Store, root: Descriptor) -> Facts:
         origin=annotations.get(NAME, "")[:2048],
         serve=annotations.get(SERVE, "")[:1024],
         is_readable=True,
-        parts=array("Q", (number for pair in sizes.items() for number in pair)),
+        parts=array("Q", (number for pair in sizes.items() for number in pair)).tobytes(),
     )
 
 
