@@ -264,3 +264,10 @@ def test_a_prefix_that_no_name_can_have_is_said(words: list[str], tmp_path: Path
     assert (done.returncode, error["code"]) == (2, "wrong-usage")
     assert "registry.invalid" not in done.stdout
     assert "begin with" in error["message"]
+
+
+def test_an_option_that_would_do_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "isthmus.lock").write_text("version: 1\nreferences: []\n")
+    for option in ("--upload", "--receipt", "--contents"):
+        done = outcome("check", "--registry", "127.0.0.1:1", option, "x", cwd=tmp_path)
+        assert (done.returncode, option in done.stderr) == (2, True)

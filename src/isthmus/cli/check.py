@@ -112,6 +112,8 @@ def command(
         return say_what_to_carry(where, new_lock, store, receipt, contents)
     if receipt is not None or contents is not None:
         raise UsageError("wrong-usage", "--receipt and --contents go with --upgrade")
+    if upload:
+        raise UsageError("wrong-usage", "--upload goes with --environment")
     if inventory is not None:
         return _inventory(where, inventory, store, junit)
     lock = read_lock(lock_for(lock_path, store))
