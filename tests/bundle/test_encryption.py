@@ -18,6 +18,7 @@ from isthmus.bundle import (
     unpack_stream,
 )
 from isthmus.bundle.encryption import DecryptedSource, identities, new_identity, plain_size, recipient
+from isthmus.cli.main import run
 from isthmus.errors import IncompleteError, UsageError, VerificationError
 from isthmus.store import Store
 from tests.bundle.conftest import Bundle, tree
@@ -190,3 +191,17 @@ def test_what_was_finished_otherwise_is_done_again(
     assert (out / "bundle-0001.isv.age").read_bytes() != before
     unpack_stream(opened(sorted(out.glob("*.age")), secrets[0]), tmp_path / "site", [key.public])
     assert tree(tmp_path / "site") == signed.tree
+
+
+def test_what_is_missing_is_called_as_the_files_are(
+    sealed: list[Path], secrets: tuple[Path, Path, list[Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opens = ["--identity", str(secrets[0]), "--json"]
+    given = [str(path) for path in sealed[2:3]]
+    others = [path.name for path in sealed if str(path) not in given]
+    assert run(["unpack", *given, "--store", str(tmp_path / "site"), *opens]) == 3
+    assert {item["file"] for item in json.loads(capsys.readouterr().out)["error"]["items"]} <= set(others)
+    assert run(["verify", *given, *opens]) == 3
+    assert [item["file"] for item in json.loads(capsys.readouterr().out)["missing"]] == others
+    assert run(["unpack", *given, "--store", str(tmp_path / "site")]) == 2
+    assert capsys.readouterr().err.count(given[0]) == 1

@@ -144,6 +144,7 @@ def command(
       isthmus pack --out bundle/ --sign keys/isthmus.key
       isthmus pack --out bundle/ --volume-size dvd --parity 10% --sign keys/isthmus.key
       isthmus pack --out bundle/ --volume-size dvd --again 3 --sign keys/isthmus.key
+      isthmus pack --out bundle/ --sign keys/isthmus.key --encrypt-to "$(cat isthmus.age.pub)"
       isthmus pack --out - --sign keys/isthmus.key | ssh site isthmus unpack - --store /srv/store --key isthmus.pub
       isthmus pack --out update/ --since site.receipt --receipt-key site.pub --sign keys/isthmus.key
       isthmus pack --out bundle/ --sign keys/isthmus.key --previous old/release.json --signed-by cosign.pub
@@ -222,7 +223,8 @@ def command(
     }
     less = f", without {result.deltas} blobs that the site holds" if receipts else ""
     signed = "signed" if key else "NOT SIGNED"
-    lines = [f"bundle {result.bundle[:16]}…: {len(volumes)} volumes, {human_size(result.bytes)}{less}, {signed}"]
+    count = "1 volume" if len(volumes) == 1 else f"{len(volumes)} volumes"
+    lines = [f"bundle {result.bundle[:16]}…: {count}, {human_size(result.bytes)}{less}, {signed}"]
     lines += [f"  {volume['file']}  {volume['size']} bytes" for volume in volumes]
     lines += tool.lines()
     lines += [f"  {file}" for file in released if file.endswith(".html")]

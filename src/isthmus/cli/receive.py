@@ -167,7 +167,8 @@ def _lines(found: Sweep) -> list[str]:
     lines += [f"{one.file}: moved to quarantine, {one.why} [{one.code}]" for one in found.quarantined]
     lines += [f"{name}: still arriving" for name in found.unsettled]
     if not lines and found.known:
-        lines.append(f"{len(found.known)} bundles, all taken before")
+        count = len(found.known)
+        lines.append(f"{count} bundles, all taken before" if count > 1 else "one bundle, taken before")
     return [*lines, found.trouble] if found.trouble else lines
 
 

@@ -1,19 +1,23 @@
 """`isthmus unpack`: bring a bundle into a store."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import click
 
-from isthmus.bundle import UnpackResult, load_policy, load_public_key, unpack, unpack_stream
+from isthmus.bundle import MissingVolume, UnpackResult, load_policy, load_public_key, unpack, unpack_stream
 from isthmus.bundle.companions import changed_beside
 from isthmus.bundle.policy import gate
+from isthmus.bundle.problems import error_for
 from isthmus.cli.command import Run, common_options, fsync_option
 from isthmus.cli.demanding import approval_options, demands_of, identity_option, image_options
 from isthmus.cli.discs import can_ask, disc_by_disc
 from isthmus.cli.documents import take_release
 from isthmus.cli.output import human_size
-from isthmus.cli.verify import source_of
+from isthmus.cli.verify import called_as_sealed, source_of
+from isthmus.errors import IncompleteError
 
 
 @click.command("unpack")
@@ -61,6 +65,7 @@ def command(
       isthmus unpack bundle/ --store /srv/store --key isthmus.pub
       ssh outside cat bundle/*.isv | isthmus unpack - --store /srv/store --key isthmus.pub
       isthmus unpack /media/cdrom --store /srv/store --key isthmus.pub
+      isthmus unpack bundle/ --store /srv/store --key isthmus.pub --identity isthmus.age
       isthmus unpack bundle/ --store /srv/store --key isthmus.pub --require-approval officer.pub
       isthmus unpack bundle/ --store /srv/store --require-signed-by cosign.pub='registry.example/*'
     """
@@ -71,7 +76,7 @@ def command(
         run.note("No --key was given: damage will be found, but not who made this bundle.")
 
     def attempt(places: tuple[Path, ...]) -> UnpackResult:
-        with run.progress("unpack") as report:
+        with run.progress("unpack") as report, _sealed_names(sealed=bool(identity_paths)):
             if (source := source_of(places, identity_paths)) is not None:
                 bring = partial(unpack_stream, source)
             else:
@@ -100,3 +105,15 @@ def command(
     rebuilt = f", {result.rebuilt} of them rebuilt from parity" if result.rebuilt else ""
     run.emit(document, f"{store}: {result.blobs} blobs, {human_size(result.bytes)}{rebuilt}")
     return 0
+
+
+@contextmanager
+def _sealed_names(*, sealed: bool) -> Iterator[None]:
+    """Say of missing volumes how their encrypted files are called."""
+    try:
+        yield
+    except IncompleteError as error:
+        if not sealed or error.code != "missing-volume":
+            raise
+        volumes = [MissingVolume(**{**item, "references": tuple(item["references"])}) for item in error.items]
+        raise error_for((), [called_as_sealed(volume) for volume in volumes]) or error from error

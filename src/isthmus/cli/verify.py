@@ -1,12 +1,13 @@
 """`isthmus verify`: check volumes and say what is missing or damaged; reads only."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import click
 
-from isthmus.bundle import Verification, load_public_key, verify, verify_stream
+from isthmus.bundle import MissingVolume, Verification, load_public_key, verify, verify_stream
 from isthmus.cli.approvals import Approvals, approvals_of
 from isthmus.cli.command import Run, common_options
 from isthmus.cli.demanding import approval_options, demands_of, identities_of, identity_option
@@ -42,11 +43,14 @@ def command(
     Examples:
       isthmus verify /media/disc1 /media/disc2 --key isthmus.pub
       isthmus verify bundle/bundle-0003.isv
+      isthmus verify bundle/ --identity isthmus.age --key isthmus.pub
     """
     public = [load_public_key(path) for path in keys]
     with run.progress("verify") as report:
         if (source := source_of(bundles, identity_paths)) is not None:
             found = verify_stream(source, public, report)
+            if identity_paths:
+                found = replace(found, missing=tuple(called_as_sealed(one) for one in found.missing))
         else:
             found = verify(bundles, public, report)
     approvals = approvals_of(demands_of(approver_paths, approval_files, bundles), found.bundle)
@@ -75,13 +79,18 @@ def source_of(bundles: tuple[Path, ...], identity_paths: tuple[Path, ...]) -> Bi
     sealed = [file for file in sealed if file.suffix == ".age"]
     if not identity_paths:
         if sealed:
-            raise UsageError("wrong-usage", f"{sealed[0]} is encrypted: give --identity", where=str(sealed[0]))
+            raise UsageError("wrong-usage", "it is encrypted: give --identity", where=str(sealed[0]))
         return sys.stdin.buffer if Path("-") in bundles else None
     from isthmus.bundle.encryption import DecryptedSource
 
     if Path("-") not in bundles and not sealed:
         raise UsageError("file-not-found", "there is no encrypted volume (NAME.isv.age) in what was given")
     return cast("BinaryIO", DecryptedSource(sealed or [sys.stdin.buffer], identities_of(identity_paths)))
+
+
+def called_as_sealed(volume: MissingVolume) -> MissingVolume:
+    """A missing volume under the name that `pack` gives to encrypted files; what is in them has another."""
+    return replace(volume, file=f"bundle-{volume.volume:04}.isv.age")
 
 
 def _show(found: Verification, approvals: Approvals) -> None:

@@ -231,7 +231,7 @@ def _tell(shut: Mapping[Path, IsthmusError | None], look: Look) -> None:
         else:
             waiting[_series(path), error is None] += 1
     for ((place, prefix), asked), count in sorted(waiting.items()):
-        why = f"{_files(count)} encrypted, and needs --identity" if asked else _not_opened(count)
+        why = f"{_files(count)} encrypted: needs --identity" if asked else _not_opened(count)
         look.found.incomplete.append(Waiting("", look.name(place / prefix), (), why))
 
 
