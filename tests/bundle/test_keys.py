@@ -1,6 +1,8 @@
 """Key files: what is made can be loaded, what is not a key is refused, nothing is overwritten."""
 
+import base64
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,35 @@ def test_what_is_no_key_is_refused(tmp_path: Path, keys: KeyPaths) -> None:
     with pytest.raises(UsageError) as error:
         load_public_key(tmp_path / "nothing")
     assert error.value.code == "file-not-found"
+
+
+def test_any_form_of_a_key_file_is_the_same_key(tmp_path: Path, keys: KeyPaths) -> None:
+    private = serialization.load_pem_private_key(keys.private.read_bytes(), None)
+    der = private.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    body = base64.b64encode(der).decode()
+    written = keys.private.read_text()
+    forms = [
+        "# who it belongs to\n" + written,
+        written.replace("\n", "\r\n"),
+        f"-----BEGIN PRIVATE KEY-----\n{body[:32]}\n{body[32:]}\n-----END PRIVATE KEY-----\n",
+    ]
+    expected = load_private_key(keys.private).sign(b"message")
+    for number, form in enumerate(forms):
+        path = tmp_path / f"{number}.key"
+        path.write_bytes(form.encode())
+        assert load_private_key(path).sign(b"message") == expected
+    assert load_private_key(keys.private).public == load_public_key(keys.public)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda body: body[:-4], lambda body: "A" + body[1:], lambda body: body[:-1] + "*"]
+)
+def test_a_damaged_key_file_is_refused(tmp_path: Path, keys: KeyPaths, change: Callable[[str], str]) -> None:
+    lines = keys.private.read_text().splitlines()
+    path = tmp_path / "damaged.key"
+    path.write_text("\n".join([lines[0], change(lines[1]), lines[2], ""]))
+    with pytest.raises(UsageError) as caught:
+        load_private_key(path)
+    assert caught.value.code == "invalid-key"

@@ -4,6 +4,7 @@ A key's id is the SHA-256 of its 32 raw public bytes; people see its first 16 he
 what is signed (`layout`, `receipt`) and which keys a site trusts.
 """
 
+import binascii
 import hashlib
 import os
 import re
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _MAX_KEY_FILE = 64 * 1024
+# PKCS#8 and SubjectPublicKeyInfo around 32 bytes (RFC 8410, section 10). Our own files are read by these: loading
+# what reads any form of key takes longer than signing.
+_PRIVATE_PREFIX = bytes.fromhex("302e020100300506032b657004220420")
+_PUBLIC_PREFIX = bytes.fromhex("302a300506032b6570032100")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -124,12 +129,16 @@ def load_private_key(path: str | os.PathLike[str]) -> SigningKey:
     Raises UsageError: `file-not-found`, or `invalid-key` for anything but an Ed25519 private key.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     data = _read(path)
     try:
-        key = serialization.load_pem_private_key(data, password=None)
+        if seed := _plain(data, "PRIVATE KEY", _PRIVATE_PREFIX):
+            key: object = Ed25519PrivateKey.from_private_bytes(seed)
+        else:
+            from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+            key = load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise _invalid(path, "private") from error
     if not isinstance(key, Ed25519PrivateKey):
@@ -143,12 +152,16 @@ def load_public_key(path: str | os.PathLike[str]) -> PublicKey:
     Raises UsageError: `file-not-found`, or `invalid-key` for anything but an Ed25519 public key.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     data = _read(path)
     try:
-        key = serialization.load_pem_public_key(data)
+        if raw := _plain(data, "PUBLIC KEY", _PUBLIC_PREFIX):
+            key: object = Ed25519PublicKey.from_public_bytes(raw)
+        else:
+            from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+            key = load_pem_public_key(data)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise _invalid(path, "public") from error
     if not isinstance(key, Ed25519PublicKey):
@@ -163,6 +176,18 @@ def verified_by(signatures: Iterable[Signature], message: bytes, keys: Iterable[
         if any(key.verifies(signature, message) for signature in found):
             return key
     return None
+
+
+def _plain(data: bytes, label: str, prefix: bytes) -> bytes:
+    """The 32 bytes of a key in a file that is exactly as `generate_keys` writes it; empty for any other."""
+    found = re.fullmatch(
+        rf"-----BEGIN {label}-----\n([A-Za-z0-9+/]{{1,200}}={{0,2}})\n-----END {label}-----\n".encode(), data
+    )
+    try:
+        encoded = binascii.a2b_base64(found[1], strict_mode=True) if found else b""
+    except binascii.Error:
+        return b""
+    return encoded[len(prefix) :] if len(encoded) == len(prefix) + 32 and encoded.startswith(prefix) else b""
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:

@@ -1,7 +1,8 @@
 """Talking to registries: OCI distribution-spec 1.1 and Docker's registry API v2, as a source and a sink."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from isthmus.late import names_of
 
 if TYPE_CHECKING:
     from isthmus.registry.client import Registry, connect
@@ -36,11 +37,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name):
-        """What the table names (PEP 562)."""
-        home = _HOME.get(name)
-        if home is None:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        found = globals()[name] = getattr(import_module(home), name)
-        return found
+    __getattr__ = names_of(__name__, globals(), _HOME)

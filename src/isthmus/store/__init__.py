@@ -3,8 +3,9 @@
 Not here: talking to anything else; `transfer` copies between a store and a registry.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from isthmus.late import names_of
 
 if TYPE_CHECKING:
     from isthmus.store.blobs import DamagedBlob
@@ -43,11 +44,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name):
-        """What the table names (PEP 562)."""
-        home = _HOME.get(name)
-        if home is None:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        found = globals()[name] = getattr(import_module(home), name)
-        return found
+    __getattr__ = names_of(__name__, globals(), _HOME)

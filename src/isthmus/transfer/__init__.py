@@ -3,8 +3,9 @@
 Not here: how a registry is spoken to (`registry`) or how a layout is kept (`store`).
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from isthmus.late import names_of
 
 if TYPE_CHECKING:
     from isthmus.transfer.engine import copy
@@ -53,11 +54,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name):
-        """What the table names (PEP 562)."""
-        home = _HOME.get(name)
-        if home is None:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        found = globals()[name] = getattr(import_module(home), name)
-        return found
+    __getattr__ = names_of(__name__, globals(), _HOME)
