@@ -49,7 +49,7 @@ def source(tmp_path: Path, signer: Signer) -> Store:
 
 
 def own(source: Store, place: Path) -> tuple[BundleReference, BundleReference]:
-    return small_tool(source, place / "wheels").reference, store_lock(source, b"version: 1\n")
+    return small_tool(source, place / "wheels", 150_000).reference, store_lock(source, b"version: 1\n")
 
 
 def asked(signer: Signer, pattern: str = "*") -> Demands:
@@ -143,7 +143,9 @@ def test_an_image_called_the_lock_gets_nowhere(source: Store, signer: Signer, tm
 def test_volumes_with_both_can_be_served(source: Store, tmp_path: Path) -> None:
     lock = Digest.of(b"version: 1\n")
     pack(plan_bundle(source, first=own(source, tmp_path), volume_size=120_000), source, tmp_path / "out")
+    assert (tmp_path / "out" / "bundle-0002.isv").exists()
     blobs = lay_out([tmp_path / "out"], (), tmp_path / "names")
+    assert (tmp_path / "names" / "isthmus.lock").read_bytes() == b"version: 1\n"
     with Store.open(tmp_path / "names", also=blobs) as store:
         assert [held.name for held in store.references()] == [TOOL, *_names(source)]
         for held in store.references():

@@ -17,6 +17,7 @@ from isthmus.bundle.planning import LOCK_PREFIX, BundleReference
 from isthmus.bundle.shelf import BundleShelf
 from isthmus.bundle.stage import Stage
 from isthmus.errors import IsthmusError
+from isthmus.oci import Digest
 from isthmus.store import Store
 
 KIND: Final = "lock"
@@ -41,6 +42,22 @@ def locks_alone(manifest: BundleManifest) -> frozenset[int]:
     theirs = {blob for reference in manifest.references if is_lock(reference) for blob in reference.blobs}
     others = {blob for reference in manifest.references if not is_lock(reference) for blob in reference.blobs}
     return frozenset(theirs - others)
+
+
+def lock_in(store: Store, manifest: BundleManifest) -> bytes | None:
+    """The lock of a bundle whose blobs a store has or reads; None where there is none, or it is no lock."""
+    for reference in filter(is_lock, manifest.references):
+        with suppress(IsthmusError):
+            layers = store.manifest_by_digest(reference.digest).layers
+            if len(layers) == 1 and layers[0].size <= MAX_LOCK:
+                data = bytearray(layers[0].size)
+                with store.open_blob("", layers[0]) as reader:
+                    filled = 0
+                    while filled < len(data) and (count := reader.readinto(memoryview(data)[filled:])):
+                        filled += count
+                if Digest.of(data, layers[0].digest.algorithm) == layers[0].digest:
+                    return bytes(data)
+    return None
 
 
 def take_lock(stage: Stage) -> None:

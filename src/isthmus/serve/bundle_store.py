@@ -12,6 +12,9 @@ from types import TracebackType
 from typing import Self
 
 from isthmus.bundle import PublicKey
+from isthmus.bundle.beside import replace
+from isthmus.bundle.carried_lock import lock_in
+from isthmus.bundle.documents import LOCK, keep_lock
 from isthmus.bundle.layout import RECORD_HEADER_SIZE, Kind
 from isthmus.bundle.manifest import BundleManifest
 from isthmus.bundle.policy import gate
@@ -150,6 +153,7 @@ def lay_out(paths: Iterable[Path], keys: Sequence[PublicKey], place: Path) -> Vo
             found.setdefault(header.digest, []).append((header.offset, part))
     blobs = VolumeBlobs({digest: tuple(part for _, part in sorted(parts)) for digest, parts in found.items()})
     _write_names(manifest, blobs, place)
+    keep_lock((volume.path for volume in given.in_order), manifest, place)
     return blobs
 
 
@@ -159,3 +163,5 @@ def _write_names(manifest: BundleManifest, blobs: VolumeBlobs, place: Path) -> N
             found = store.manifest_by_digest(manifest.blobs[one.blob].digest)
             store.put_manifest("", found)
         store.set_references(names_in(manifest))
+        if (lock := lock_in(store, manifest)) is not None:
+            replace(place / LOCK, lock)
