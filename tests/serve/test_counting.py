@@ -10,7 +10,7 @@ import pytest
 
 from isthmus.inventory.mapping import MirrorMap
 from isthmus.oci import Digest
-from isthmus.serve import Listen, ServerThread, disk
+from isthmus.serve import Listen, ServerThread, disk, survey
 from isthmus.serve.console import holdings
 from isthmus.serve.disk import Counted, count_blobs
 from isthmus.serve.facts import Facts, find_facts
@@ -64,6 +64,24 @@ def test_a_look_that_goes_on_is_stopped(content: Content, monkeypatch: pytest.Mo
     looking.join(10)
     assert found == [None]
     assert surveys.counted(0.0) is None
+
+
+@pytest.mark.parametrize("filtered", [True, False])
+def test_no_priority_is_asked_for_where_that_may_end_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, filtered: bool
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("os.nice", asked.append)
+    monkeypatch.setattr(survey, "_STATUS", tmp_path / "status")
+    (tmp_path / "status").write_text(
+        f"Name:\tx\nNoNewPrivs:\t1\nSeccomp:\t{2 if filtered else 0}\nSeccomp_filters:\t1\n"
+    )
+    rest = survey.gently()
+    time.sleep(0.05)
+    began = time.monotonic()
+    rest()
+    assert asked == ([] if filtered else [19])
+    assert (time.monotonic() - began > 0.04) == filtered
 
 
 def test_only_blobs_are_counted(tmp_path: Path) -> None:

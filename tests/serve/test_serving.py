@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from isthmus.cli.main import run
 from isthmus.errors import UnreachableError, UsageError
 from isthmus.inventory.mapping import MirrorMap
 from isthmus.oci import Digest
@@ -241,3 +242,19 @@ def test_misses_are_bounded(own: Content, monkeypatch: pytest.MonkeyPatch) -> No
         document = json.loads(client.get("/missing").body)
         assert (len(document["missing"]), document["overflow"]) == (5, 4)
         client.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--files-dir", "."], "wrong-usage"),
+        (["--files-dir", "gone", "--files", "127.0.0.1:0"], "file-not-found"),
+        (["--ca", "gone"], "file-not-found"),
+        (["--no-console", "--lock", "isthmus.lock"], "wrong-usage"),
+    ],
+)
+def test_options_that_would_do_nothing_are_errors(
+    words: list[str], code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["serve", "--listen", "127.0.0.1:0", *words]) == 2
+    assert f"error[{code}]" in capsys.readouterr().err

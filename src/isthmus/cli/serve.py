@@ -127,6 +127,7 @@ def command(
         raise UsageError(
             "wrong-usage", "--collect-every is for --writable; a store that is only read stays as it is"
         )
+    check_places(files_dir, ca, is_serving_files=bool(files), has_console=console, compares=bool(lock))
     where = store or run.store_path
     names = MirrorMap(mapping=parse_mapping(mapping), prefix=prefix.strip("/"))
 
@@ -172,6 +173,20 @@ def command(
     )
     serve_forever(where, names, options, ready=ready)
     return 0
+
+
+def check_places(
+    files_dir: Path | None, ca: Path | None, *, is_serving_files: bool, has_console: bool, compares: bool
+) -> None:
+    """Raise UsageError for what would do nothing (`wrong-usage`), or is not there (`file-not-found`)."""
+    if files_dir and not is_serving_files:
+        raise UsageError("wrong-usage", "--files-dir is for --files, which says where files are served")
+    if files_dir and not files_dir.is_dir():
+        raise UsageError("file-not-found", "there is no such directory", where=str(files_dir))
+    if not has_console and (ca or compares):
+        raise UsageError("wrong-usage", "--ca and --lock are for the console, which --no-console leaves out")
+    if ca and not ca.is_file():
+        raise UsageError("file-not-found", "there is no such file", where=str(ca))
 
 
 def seconds_of(text: str) -> float:

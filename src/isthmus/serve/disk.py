@@ -27,6 +27,7 @@ BEGIN_SECONDS = 0.2
 """After the start, when the server listens."""
 
 _PATIENCE = 0.05
+_REST = 500  # blobs
 _SHARE = 50  # of the time: counting may take one part of so many
 _SETTLED = 1e9  # nanoseconds; a directory that changed later may change once more with the same time
 _NAMES = {"sha256": re.compile(r"[0-9a-f]{64}"), "sha512": re.compile(r"[0-9a-f]{128}")}
@@ -121,8 +122,11 @@ class DiskWatch:
         return count_blobs(store.path, FEW) or self._large(time.time() - AGAIN) or last
 
 
-def count_blobs(store: Path, limit: int | None = None) -> Counted | None:
-    """Look at every blob's size; None where there are more than `limit`. Raises OSError."""
+def count_blobs(store: Path, limit: int | None = None, rest: Callable[[], None] = lambda: None) -> Counted | None:
+    """Look at every blob's size; None where there are more than `limit`. Raises OSError.
+
+    `rest` is called again and again, so that others get their turn.
+    """
     began, mark = time.time(), _mark(store)
     stored = blobs = 0
     for algorithm, form in _NAMES.items():
@@ -143,6 +147,8 @@ def count_blobs(store: Path, limit: int | None = None) -> Counted | None:
                 stored, blobs = stored + found.st_size, blobs + 1
                 if limit is not None and blobs > limit:
                     return None
+                if blobs % _REST == 0:
+                    rest()
     is_settled = all(began * 1e9 - changed > _SETTLED for changed in mark)
     return Counted(stored, blobs, _size_of(store / "ingest"), began, mark if is_settled else ())
 

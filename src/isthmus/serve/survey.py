@@ -1,4 +1,4 @@
-"""A whole store looked at by a process of its own, at the lowest priority: its manifests, or what is on disk.
+"""A whole store looked at by a process of its own, at a low priority: its manifests, or what is on disk.
 
 In a thread, requests would wait for that: Python runs one at a time. `python -m isthmus.serve.survey STORE facts`
 takes digests on standard input, one a line; with `count` it takes nothing. What it found goes to standard output,
@@ -7,7 +7,8 @@ as frames: four bytes of length, then MessagePack. Not here: who starts it (`sur
 
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Literal
 
@@ -22,6 +23,7 @@ What = Literal["facts", "count"]
 
 _FRAME = 50  # manifest trees; decoding that many keeps nobody waiting
 _LENGTH = 4
+_STATUS = Path("/proc/self/status")
 
 
 class Frame(msgspec.Struct):
@@ -47,17 +49,42 @@ def read_frames(file: IO[bytes]) -> Iterator[Frame]:
         yield _decoder.decode(file.read(int.from_bytes(head)))
 
 
+def gently() -> Callable[[], None]:
+    """Take the lowest priority, or where that may be forbidden half of the time: what to call in between.
+
+    A seccomp filter, such as that of the site's systemd unit, may end a process that asks for a priority.
+    """
+    if not _is_filtered():
+        os.nice(19)
+        return lambda: None
+    began = [time.monotonic()]
+
+    def rest() -> None:
+        time.sleep(time.monotonic() - began[0])
+        began[0] = time.monotonic()
+
+    return rest
+
+
+def _is_filtered() -> bool:
+    try:
+        return b"\nSeccomp:\t0\n" not in _STATUS.read_bytes()
+    except OSError:
+        return True
+
+
 def main(store: Path, what: str) -> None:
     """Look, and say what is there. Raises what the store raises, OSError."""
-    os.nice(19)
+    rest = gently()
     if what == "count":
-        write_frame(sys.stdout.buffer, Frame(counted=count_blobs(store)))
+        write_frame(sys.stdout.buffer, Frame(counted=count_blobs(store, rest=rest)))
         return
     wanted = [Digest(line) for line in sys.stdin.read().split()]
     with Store.open(store) as held:
         for at in range(0, len(wanted), _FRAME):
             facts = {str(one): find_facts(held, Descriptor("", one, 0)) for one in wanted[at : at + _FRAME]}
             write_frame(sys.stdout.buffer, Frame(facts))
+            rest()
 
 
 if __name__ == "__main__":
