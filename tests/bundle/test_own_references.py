@@ -130,6 +130,12 @@ def test_no_image_passes_as_one(
     assert not (tmp_path / "site").exists()
 
 
+def test_a_pattern_without_a_key_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["unpack", str(tmp_path), "--store", str(tmp_path / "site"), "--json"]
+    assert run([*words, "--require-signed-by", "=*"]) == 2
+    assert "names no key" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
 def test_an_image_called_the_lock_gets_nowhere(source: Store, signer: Signer, tmp_path: Path) -> None:
     image = put_image(source, "isthmus.internal/lock/isthmus", "", [b"anything"])
     first = [BundleReference("isthmus.internal/lock/isthmus:1", image.descriptor(), "lock")]

@@ -13,6 +13,7 @@ from isthmus.bundle import Attested, Demands, SignedBy, load_public_key
 from isthmus.bundle.approval import beside
 from isthmus.bundle.demands import require_sense
 from isthmus.bundle.medium import open_regular
+from isthmus.errors import UsageError
 from isthmus.oci.cosign import parse_keys
 
 _MAX_KEY_FILE = 256 * 1024
@@ -99,6 +100,10 @@ def demands_of(
 
 def _signed_by(text: str) -> SignedBy:
     name, pattern = (text, "") if Path(text).exists() else _with_pattern(text)
+    if not name:
+        raise UsageError(
+            "wrong-usage", f"{text[:100]!r} names no key", hint="write it as cosign.pub='registry.example/*'"
+        )
     with open_regular(Path(name)) as file:
         pem = file.at(0, _MAX_KEY_FILE)
     return SignedBy(parse_keys(pem, name), pattern, name)
