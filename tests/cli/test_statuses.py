@@ -271,3 +271,20 @@ def test_an_option_that_would_do_nothing_is_refused(tmp_path: Path) -> None:
     for option in ("--upload", "--receipt", "--contents"):
         done = outcome("check", "--registry", "127.0.0.1:1", option, "x", cwd=tmp_path)
         assert (done.returncode, option in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words", [["export", "--out", "-"], ["check", "--store", "store", "--json"]], ids=lambda w: w[0]
+)
+def test_a_reader_that_has_gone_is_no_fault_of_ours(words: list[str], tmp_path: Path) -> None:
+    from tests.transfer.images import fill
+
+    fill(tmp_path / "store", 300_000)
+    (tmp_path / "isthmus.lock").write_text("version: 1\nreferences: []\n")
+    command = [sys.executable, "-m", "isthmus", *words, *(["--store", "store"] if words[0] == "export" else [])]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdout.close()
+        said = program.stderr.read()
+    assert (program.returncode, said) == (141, b"")

@@ -102,6 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit status."""
     as_json = "--json" in arguments
+    usual = sys.stdout
     try:
         result = cli.main(arguments, prog_name="isthmus", standalone_mode=False)
     except IsthmusError as error:
@@ -113,6 +114,11 @@ def run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped. What was done is kept; run the same command again to go on.", err=True)
         return 130
+    except SystemExit:
+        # What click makes of a pipe that nobody reads any more; it wraps the output against complaints at exit.
+        if sys.stdout is usual:
+            raise
+        return 141
     except BrokenPipeError:
         # Whoever read our output has gone; the interpreter must not complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
