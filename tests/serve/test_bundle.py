@@ -48,6 +48,11 @@ def test_a_bundle_is_served_without_unpacking(packed: tuple[Path, KeyPaths, str]
         assert site.get("/a.zip").body == LARGE[::-1]
         assert client.request("POST", f"{name}/blobs/uploads/").status == 405
         assert client.get("/readyz").status == 200
+        page = client.get("/console/bundles").body.decode()
+        assert "verified" in page
+        assert "No bundle is on record" not in page
+        metrics = client.get("/metrics").body.decode()
+        assert "\nisthmus_bundle_unpacked_timestamp_seconds " in metrics
     finally:
         client.close()
         site.close()

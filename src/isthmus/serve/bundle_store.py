@@ -5,6 +5,7 @@ the site pinned is not asked. Payloads are not read then: manifests are verified
 whoever pulls them. Read-only; what is written is a directory with the names, which can be thrown away.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,12 +16,13 @@ from isthmus.bundle import PublicKey
 from isthmus.bundle.beside import replace
 from isthmus.bundle.carried_lock import lock_in
 from isthmus.bundle.documents import LOCK, keep_lock
+from isthmus.bundle.history import ReceivedBundle, now, record_bundle
 from isthmus.bundle.layout import RECORD_HEADER_SIZE, Kind
 from isthmus.bundle.manifest import BundleManifest
 from isthmus.bundle.policy import gate
 from isthmus.bundle.problems import error_for
 from isthmus.bundle.unpacking import names_in
-from isthmus.bundle.volumeset import gather
+from isthmus.bundle.volumeset import VolumeSet, gather
 from isthmus.errors import IncompleteError, UnreachableError, UsageError
 from isthmus.oci import Digest
 from isthmus.store import FilePart, Store
@@ -153,8 +155,31 @@ def lay_out(paths: Iterable[Path], keys: Sequence[PublicKey], place: Path) -> Vo
             found.setdefault(header.digest, []).append((header.offset, part))
     blobs = VolumeBlobs({digest: tuple(part for _, part in sorted(parts)) for digest, parts in found.items()})
     _write_names(manifest, blobs, place)
+    _write_record(given, manifest, place)
     keep_lock((volume.path for volume in given.in_order), manifest, place)
     return blobs
+
+
+def _write_record(given: VolumeSet, manifest: BundleManifest, place: Path) -> None:
+    """Say which bundle it is, for the console and the metrics."""
+    assert given.contents is not None
+    record_bundle(
+        place,
+        ReceivedBundle(
+            bundle=hashlib.sha256(given.contents.raw).hexdigest(),
+            name=manifest.name,
+            at=now(),
+            blobs=len(manifest.blobs),
+            bytes=sum(blob.size for blob in manifest.blobs),
+            references=len(names_in(manifest)),
+            volumes=len(manifest.volumes),
+            sequence=manifest.sequence,
+            created=manifest.created,
+            expires=manifest.expires,
+            signed_by=given.signed_by,
+            claimed_by=given.claimed_by,
+        ),
+    )
 
 
 def _write_names(manifest: BundleManifest, blobs: VolumeBlobs, place: Path) -> None:
