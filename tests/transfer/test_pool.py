@@ -1,10 +1,12 @@
 """The bounded pool: order, bounds, and what the first error does."""
 
+import signal
 import threading
 import time
 
 import pytest
 
+from isthmus.transfer import pool
 from isthmus.transfer.pool import StopFlag, Stopped, run_all
 
 
@@ -52,3 +54,22 @@ def test_waiting_ends_with_the_stop() -> None:
     threading.Timer(0.02, stop.set).start()
     with pytest.raises(Stopped):
         stop.wait(30)
+
+
+def test_an_interruption_does_not_wait_for_a_thread_that_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "PATIENCE", 0.1)
+    woken = threading.Event()
+    done = []
+
+    def work(n: int) -> None:
+        woken.wait(30)
+        done.append(n)
+
+    threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_all(work, range(10), jobs=2)
+    assert time.monotonic() - started < 10
+    woken.set()
+    time.sleep(0.1)
+    assert len(done) <= 2, "nothing new is begun"

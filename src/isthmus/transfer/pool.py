@@ -1,12 +1,19 @@
-"""A bounded pool of threads that stops at the first error and never leaves work running behind.
+"""A bounded pool of threads that stops at the first error and leaves no work running behind.
+
+Only who interrupts it (Ctrl-C) does not wait for long: a thread that sleeps until a registry may be asked again
+ends by itself when it wakes, or with the process.
 
 Bulk bytes move in threads because hashing and sockets release the interpreter's lock. Not here: what the
 work is.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
+
+PATIENCE = 3.0
+"""Seconds that an interruption waits for the threads to come back."""
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -82,8 +89,9 @@ class _Crew(Generic[Item]):
                 thread.join()
         except BaseException:
             self._stop.set()
+            last = time.monotonic() + PATIENCE
             for thread in started:
-                thread.join()
+                thread.join(max(0.0, last - time.monotonic()))
             raise
         real = [error for error in self._errors if not isinstance(error, Stopped)]
         for error in real or self._errors:
