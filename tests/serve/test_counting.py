@@ -80,7 +80,7 @@ def test_no_priority_is_asked_for_where_that_may_end_a_process(
     time.sleep(0.05)
     began = time.monotonic()
     rest()
-    assert asked == ([] if filtered else [19])
+    assert asked == ([] if filtered else [10])
     assert (time.monotonic() - began > 0.04) == filtered
 
 

@@ -23,6 +23,7 @@ What = Literal["facts", "count"]
 
 _FRAME = 50  # manifest trees; decoding that many keeps nobody waiting
 _LENGTH = 4
+_NICE = 10  # a tenth of a core that others want too; lower, and it would take minutes there
 _STATUS = Path("/proc/self/status")
 
 
@@ -50,12 +51,12 @@ def read_frames(file: IO[bytes]) -> Iterator[Frame]:
 
 
 def gently() -> Callable[[], None]:
-    """Take the lowest priority, or where that may be forbidden half of the time: what to call in between.
+    """Take a low priority, or where that may be forbidden half of the time: what to call in between.
 
     A seccomp filter, such as that of the site's systemd unit, may end a process that asks for a priority.
     """
     if not _is_filtered():
-        os.nice(19)
+        os.nice(_NICE)
         return lambda: None
     began = [time.monotonic()]
 
