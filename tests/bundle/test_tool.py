@@ -28,7 +28,8 @@ from isthmus.bundle import (
     unpack,
     verify,
 )
-from isthmus.bundle.companions import changed_beside, for_operator
+from isthmus.bundle.companions import for_operator
+from isthmus.bundle.compared import changed_beside
 from isthmus.bundle.tool import EXTRAS, Target
 from isthmus.bundle.tool.artifact import store_tool, stored_tool
 from isthmus.bundle.tool.own import OwnWheel, is_stale, own_wheel

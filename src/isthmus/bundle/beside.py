@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from isthmus.bundle.fitting import BundlePlan
 from isthmus.bundle.keys import SigningKey
@@ -15,9 +15,11 @@ from isthmus.bundle.layout import HEADER_SIZE, parse_header
 from isthmus.bundle.manifest import MANIFEST_FILE, MAX_MANIFEST, SIGNATURE_FILE, bundle_id
 from isthmus.bundle.medium import io_errors, open_regular
 from isthmus.bundle.shape import Shape
-from isthmus.bundle.volume import Contents, KnownContents
 from isthmus.errors import IsthmusError, UsageError, VerificationError
 from isthmus.store.files import sync_directory
+
+if TYPE_CHECKING:
+    from isthmus.bundle.volume import Contents
 
 MANIFEST: Final = MANIFEST_FILE
 SIGNATURE: Final = SIGNATURE_FILE
@@ -106,8 +108,10 @@ def replace(path: Path, data: bytes, *, durable: bool = False) -> None:
         os.rename(temporary, path)
 
 
-def manifest_beside(volume: Path) -> Contents | None:
+def manifest_beside(volume: Path) -> "Contents | None":
     """The `manifest.json` beside a volume, not verified: it may only help to name what is damaged."""
+    from isthmus.bundle.volume import KnownContents  # not for `pack`, which only writes
+
     try:
         with open_regular(volume.parent / MANIFEST) as file:
             return KnownContents().decode(file.at(0, MAX_MANIFEST + 1))

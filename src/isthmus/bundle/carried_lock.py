@@ -6,7 +6,7 @@ beside plain volumes, and its way into the store (`documents`).
 """
 
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from isthmus.bundle.ahead import StoreAhead
 from isthmus.bundle.beside import replace
@@ -14,11 +14,12 @@ from isthmus.bundle.documents import LOCK, MAX_LOCK
 from isthmus.bundle.manifest import BundleManifest, CarriedReference
 from isthmus.bundle.own_artifact import put_artifact
 from isthmus.bundle.planning import LOCK_PREFIX, BundleReference
-from isthmus.bundle.shelf import BundleShelf
-from isthmus.bundle.stage import Stage
 from isthmus.errors import IsthmusError
 from isthmus.oci import Digest
 from isthmus.store import Store
+
+if TYPE_CHECKING:
+    from isthmus.bundle.stage import Stage
 
 KIND: Final = "lock"
 ARTIFACT_TYPE: Final = "application/vnd.isthmus.lock.v1"
@@ -60,8 +61,10 @@ def lock_in(store: Store, manifest: BundleManifest) -> bytes | None:
     return None
 
 
-def take_lock(stage: Stage) -> None:
+def take_lock(stage: "Stage") -> None:
     """Keep the lock that a whole staged bundle holds, for `publish_lock`. What is no lock is left alone."""
+    from isthmus.bundle.shelf import BundleShelf  # not for `pack`, which only writes
+
     for reference in filter(is_lock, stage.manifest.references):
         sizes = dict(stage.manifest.blobs)
         with suppress(IsthmusError):

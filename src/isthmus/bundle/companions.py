@@ -1,23 +1,14 @@
 """The plain files beside the first volume: how to begin, what is in it, and the script that installs Isthmus.
 
-They are for people and for a Python without Isthmus; the manifest lists their digests, and `verify` compares.
-Nothing in them is needed to unpack. Not here: the script itself (`tool`), the manifest's own files (`beside`).
+They are for people and for a Python without Isthmus; the manifest lists their digests. Nothing in them is needed
+to unpack. Not here: comparing them (`compared`), the script itself (`tool`), the manifest's own files (`beside`).
 """
 
-import hashlib
-import os
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Final
 
 from isthmus.bundle.fitting import Companions
 from isthmus.bundle.manifest import BundleManifest
-from isthmus.bundle.medium import open_regular
-from isthmus.bundle.problems import Problem
-from isthmus.bundle.volume import KnownContents, inspect
-from isthmus.bundle.volumeset import list_volumes
-from isthmus.errors import IsthmusError
-from isthmus.oci.content import new_buffer
 
 BOOTSTRAP: Final = "bootstrap.py"
 README: Final = "README.txt"
@@ -38,39 +29,6 @@ def for_tool_alone(bootstrap: bytes, tool_version: str) -> Companions:
     """What lies beside the tool where it is a bundle of its own, since the other one is encrypted."""
     text = _TOOL_ALONE.format(begin=_BEGIN.format(version=tool_version)).encode()
     return lambda _: {README: text, BOOTSTRAP: bootstrap}
-
-
-def changed_beside(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """The files beside intact volumes that are not what was packed, by path. Raises as `verify` does."""
-    volumes = [inspected.volume for inspected in (inspect(path, KnownContents()) for path in list_volumes(paths))]
-    return [
-        problem.file
-        for volume in volumes[:1]
-        if volume
-        for problem in check_beside([volume.path], volume.manifest)
-    ]
-
-
-def check_beside(volumes: Iterable[Path], manifest: BundleManifest) -> list[Problem]:
-    """The files beside these volumes that are not what was packed; those that are not there are no problem."""
-    found = []
-    for place in dict.fromkeys(volume.parent for volume in volumes):
-        for file in manifest.beside:
-            path = place / file.name
-            if path.exists() and (why := _differs(path, file.digest.algorithm, file.digest.hex, file.size)):
-                found.append(Problem(None, str(path), "damaged-volume", why, ()))
-    return found
-
-
-def _differs(path: Path, algorithm: str, expected: str, size: int) -> str:
-    try:
-        with open_regular(path) as file:
-            digest, buffer = hashlib.new(algorithm), new_buffer()
-            for position in range(0, file.size if file.size == size else 0, len(buffer)):
-                digest.update(buffer[: file.into(buffer, position)])
-    except IsthmusError as error:
-        return error.message
-    return "" if digest.hexdigest() == expected else "it is not the file that was packed; do not run or trust it"
 
 
 def _readme(manifest: BundleManifest, tool_version: str) -> str:

@@ -3,10 +3,11 @@
 Not here: what is in them (`tool.artifact`, `carried_lock`), and things of the platform (`content`).
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from isthmus.bundle.ahead import StoreAhead
 from isthmus.oci import Descriptor, Digest, Manifest, parse_manifest
@@ -51,7 +52,7 @@ def is_own(manifest: Manifest, artifact_type: str) -> bool:
 
 def compact(document: Any) -> bytes:
     """JSON with sorted keys and no blanks."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    return msgspec.json.encode(document, order="sorted")
 
 
 def _put(store: Store | StoreAhead, repository: str, content: bytes | Path, media_type: str) -> dict[str, Any]:

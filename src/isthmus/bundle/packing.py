@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from isthmus.bundle.beside import CHECKSUMS, check_directory, replace, write_companions
-from isthmus.bundle.encoding import parity_payload
 from isthmus.bundle.fitting import BundlePlan
 from isthmus.bundle.kept import Journal, hash_file
 from isthmus.bundle.layout import pack_record
@@ -334,6 +333,8 @@ class _Packer:
             yield memoryview(self._plan.raw)
             return
         if record.is_parity:
+            from isthmus.bundle.encoding import parity_payload  # loads a library, if it is there
+
             yield from parity_payload(self._plan.manifest, record.segment, self._store)
             return
         header = record.header

@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from isthmus.bundle.companions import check_beside
+from isthmus.bundle.compared import check_beside
 from isthmus.bundle.keys import PublicKey
 from isthmus.bundle.layout import Kind
 from isthmus.bundle.medium import open_regular

@@ -29,7 +29,6 @@ from isthmus.bundle.documents import MAX_LOCK, with_lock
 from isthmus.bundle.encryption import encrypted, plain_size, recipient
 from isthmus.bundle.fitting import Companions, nothing_beside
 from isthmus.bundle.medium import open_regular
-from isthmus.bundle.policy import expiry
 from isthmus.cli.command import DEFAULT_LOCK, Run, common_options, fsync_option, parse_size
 from isthmus.cli.output import human_size
 from isthmus.cli.pack_plan import would_write
@@ -156,7 +155,11 @@ def command(
     sealed = [recipient(text) for text in recipients]
     since = _held(run, receipts, receipt_keys)
     key = [load_private_key(path) for path in key_paths]
-    until = expiry(expires) if expires else None
+    until = None
+    if expires:
+        from isthmus.bundle.policy import expiry
+
+        until = expiry(expires)
     size = volume_bytes(volume_size) if volume_size else None
     if size and sealed:
         size = plain_size(size, len(sealed))

@@ -13,12 +13,12 @@ from isthmus.bundle import BundlePlan, SigningKey, read_receipt
 from isthmus.bundle.beside import replace, write_beside
 from isthmus.bundle.medium import io_errors
 from isthmus.cli.command import Run
-from isthmus.cli.demanding import demands_of
 from isthmus.errors import UsageError
 from isthmus.inventory.lock import read_lock
 from isthmus.store import Store
 
 if TYPE_CHECKING:
+    from isthmus.bundle import SignedBy
     from isthmus.report.changes import Earlier
 
 
@@ -81,13 +81,19 @@ class ReleaseOptions:
         self.wanted = not no_release
         self.sbom = sbom
         self.before = _earlier(previous) if previous else None
-        self.signers = demands_of((), (), (), signed_by).signed
+        self.signers = _signers(signed_by) if signed_by else ()
 
     def directory(self, out: Path, *, hidden: bool, again: bool) -> Path | None:
         """Where the files go: nowhere of their own accord where the bundle is a stream, encrypted, or mended."""
         if not self.wanted or again:
             return None
         return self.place or (None if str(out) == "-" or hidden else out)
+
+
+def _signers(signed_by: tuple[str, ...]) -> "tuple[SignedBy, ...]":
+    from isthmus.cli.demanding import demands_of
+
+    return demands_of((), (), (), signed_by).signed
 
 
 def _earlier(path: Path) -> "Earlier":

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from isthmus.bundle import MissingVolume, UnpackResult, load_policy, load_public_key, unpack, unpack_stream
-from isthmus.bundle.companions import changed_beside
+from isthmus.bundle.compared import changed_beside
 from isthmus.bundle.policy import gate
 from isthmus.bundle.problems import error_for
 from isthmus.cli.command import Run, common_options, fsync_option
