@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from isthmus.content.artifact import make_file
-from isthmus.demo.images import name_it, put_artifact
+from isthmus.demo.images import AMD64, name_it, put_artifact, put_index
 from isthmus.demo.images import put_image as put
 from isthmus.store import Store
 from tests.real.docker_registry import DockerRegistry, Tls
@@ -53,6 +53,11 @@ def test_crictl_pulls_as_the_kubelet_does(tmp_path: Path, monkeypatch: pytest.Mo
         # The site has another image under that name than the lock.
         platform.image(store, "quay.io/a/moved:1", CALLS, named=False)
         name_it(store, "quay.io/a/moved:1", put(store, "quay.io/a/moved", [platform.base], command=["/bin/true"]))
+        # The site has the one image of an index, as `push --single-platform` leaves it.
+        only = put(store, "quay.io/a/one", [platform.base], command=CALLS)
+        index = put_index(store, "quay.io/a/one", [(only, AMD64)])
+        name_it(store, "quay.io/a/one:1", only)
+        platform.lock("quay.io/a/one:1", index, children=(only.digest,))
     platform.write()
     before = host_network()
     status, found = rehearse(tmp_path, "--run", "3s", "--discard")
@@ -63,8 +68,8 @@ def test_crictl_pulls_as_the_kubelet_does(tmp_path: Path, monkeypatch: pytest.Mo
     }
     assert "instead of" in next(item["why"] for item in found["failed"] if item["name"] == "quay.io/a/moved:1")
     assert any("crictl and the CRI plugin" in note for note in found["notes"])
-    assert (found["pulled"], found["started"]) == (2, 2), found
-    assert {row["image"] for row in found["egress"]} == {"docker.io/library/calls:1", name}
+    assert (found["pulled"], found["started"]) == (3, 3), found
+    assert {row["image"] for row in found["egress"]} == {"docker.io/library/calls:1", name, "quay.io/a/one:1"}
     assert host_network() == before
     assert leftovers() == []
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from isthmus.demo.images import Layer, make_layer, name_it, put_image
 from isthmus.inventory.lock import Lock, LockEntry, write_lock
-from isthmus.oci import Manifest, Reference
+from isthmus.oci import Digest, Manifest, Reference
 from isthmus.store import Store
 from tests.real.programs import output
 
@@ -33,7 +33,7 @@ class Platform:
             name_it(store, name, manifest)
         self.lock(name, manifest)
 
-    def lock(self, name: str, manifest: Manifest, kind: str = "image") -> None:
+    def lock(self, name: str, manifest: Manifest, kind: str = "image", children: tuple[Digest, ...] = ()) -> None:
         found = manifest.descriptor()
         self.entries.append(
             LockEntry(
@@ -42,6 +42,7 @@ class Platform:
                 digest=found.digest,
                 media_type=found.media_type,
                 size=found.size,
+                children=children,
             )
         )
 

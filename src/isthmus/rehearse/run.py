@@ -239,7 +239,8 @@ class _World:
             why = ""
         except IsthmusError as error:
             digest, why = "", last_line(error.message) or "it could not be pulled"
-        if digest and str(entry.digest) not in digest.split():
+        expected = {str(entry.digest)} | ({str(entry.stand_in)} if "@" not in entry.name else set())
+        if digest and expected.isdisjoint(digest.split()):
             why = f"the site has {digest} instead of {entry.digest}"
         with self._lock:
             if why:
