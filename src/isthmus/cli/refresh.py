@@ -94,7 +94,9 @@ def command(
             things = pull_rest(run, fresh, held, options, upstreams, jobs)
             write_lock(lock_path, lock)
             bundle = (
-                _pack(run, held, fresh, chosen, out, receipts, receipt_keys, key_paths, sequence) if out else {}
+                _pack(run, held, fresh, lock_path, chosen, out, receipts, receipt_keys, key_paths, sequence)
+                if out
+                else {}
             )
     document = {
         "lock": str(lock_path),
@@ -135,6 +137,7 @@ def _pack(
     run: Run,
     store: "Store",
     entries: Sequence[LockEntry],
+    lock_path: Path,
     platforms: tuple[Platform, ...],
     out: Path,
     receipts: tuple[Path, ...],
@@ -151,6 +154,9 @@ def _pack(
         plan_bundle,
         read_receipt,
     )
+    from isthmus.bundle.companions import for_operator
+    from isthmus.bundle.documents import MAX_LOCK, with_lock
+    from isthmus.bundle.medium import open_regular
 
     keys = [load_public_key(path) for path in receipt_keys]
     since = held_by_all(read_receipt(path, keys).blobs for path in receipts) if receipts else None
@@ -165,7 +171,10 @@ def _pack(
     ]
     config = run.config()
     name = f"{config.platform.name if config else 'bundle'}-refresh"
-    plan = plan_bundle(store, references, None, name, since, sequence=sequence)
+    with open_regular(lock_path) as file:
+        # The whole lock, though some of it is carried: the site has the rest, and must know the new digests.
+        companions = with_lock(for_operator(), file.at(0, MAX_LOCK), lambda _: True)
+    plan = plan_bundle(store, references, None, name, since, sequence=sequence, companions=companions)
     with run.progress("pack") as report:
         result = pack(plan, store, out, [load_private_key(path) for path in key_paths], report)
     return {
