@@ -136,7 +136,8 @@ def test_search_as_one_types(tab: Tab) -> None:
     playwright_api.expect(page.locator("#results a.ref")).to_have_count(1)
     page.wait_for_url(re.compile("q=alertman&"))  # one letter after the other may be answered first
     page.locator("#q").fill("")
-    page.locator("#host").select_option("quay.io")
+    playwright_api.expect(page.locator("#count")).to_have_text(re.compile("92 references"))
+    page.locator("#host").select_option("quay.io")  # each choice asks by itself
     playwright_api.expect(page.locator("#count")).to_have_text(re.compile("4 references"))
     page.locator("#q").fill(HOSTILE)
     playwright_api.expect(page.locator("#count")).to_have_text(re.compile("Nothing found"))
