@@ -76,8 +76,8 @@ def command(
 
     TARGET is ssh://[user@]host[:port]/directory (/~/directory is below the home directory), sftp://… for a
     server without a shell, diode://HOST:PORT?rate=… (bits a second) for a one-way link, or a directory such as
-    /media/disk, where every file is read back. SSH is the system's own: its agent, known hosts, configuration and jump hosts count.
-    A file that is not complete there is called NAME.part.
+    /media/disk, where every file is read back. SSH is the system's own: its agent, known hosts, configuration and
+    jump hosts count. A file that is not complete there is called NAME.part.
 
     \b
     Examples:
