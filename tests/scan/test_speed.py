@@ -100,5 +100,6 @@ def test_five_thousand_documents(tmp_path: Path, capsys: pytest.CaptureFixture[s
         print(f"\n{size / 1e6:.1f} MB: {found}")
     assert found["documents"] == 5000
     assert found["mib"] + 2 * found["mib_of_largest_worker"] < 500
-    # The cores may be busy with something else: what they did for the scan counts as well as the clock.
-    assert min(found["seconds"], found["cpu"] / process_count()) < 10
+    # Only a guard against work that grows with the square: how fast it is, `bench scan` says. The cores may be
+    # busy with something else: what they did for the scan counts as well as the clock.
+    assert min(found["seconds"], found["cpu"] / process_count()) < 40
